@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -312,20 +313,29 @@ func newAuthObserveCommand() *cobra.Command {
 	command := authCommand("observe", "List what would be refused if identities were enforced",
 		`List what the nodes at --endpoints have served of late and would refuse if identities
 were enforced: the identity and the right, by node. Put the cluster into the state
-observe first.`,
+observe first. Each node has --timeout to answer; with --watch two seconds at most.
+Exit code 3 says that the list lacks a node, also where --watch is interrupted.`,
 		`  raftkv auth observe
   raftkv auth observe --watch`, noArguments,
 		func(ctx context.Context, s *clerkSettings, out io.Writer, _ []string) error {
-			told := map[string]bool{}
+			endpoints, err := s.servers()
+			if err != nil {
+				return err
+			}
+			limit := s.timeout
+			if watch {
+				limit = min(limit, 2*time.Second) // for so long a silent node holds up what the others tell
+			}
+			o := observation{told: map[string]bool{}, absent: map[string][]string{}}
 			for {
-				missing, err := s.observe(ctx, out, told)
-				if err != nil || !watch {
-					return cmp.Or(err, missing)
+				final, err := o.look(ctx, endpoints, limit, out)
+				if err != nil || final || !watch {
+					return cmp.Or(err, o.missing)
 				}
 				select {
 				case <-time.After(time.Second):
 				case <-ctx.Done():
-					return nil
+					return o.missing
 				}
 			}
 		})
@@ -333,39 +343,99 @@ observe first.`,
 	return command
 }
 
-// observe prints what was not told yet. missing says which nodes told nothing.
-func (s *clerkSettings) observe(ctx context.Context, out io.Writer, told map[string]bool) (missing, err error) {
-	endpoints, err := s.servers()
-	if err != nil {
-		return nil, err
+// observation is what was printed of the nodes' lists, over all looks at them.
+type observation struct {
+	told    map[string]bool     // lines of lists
+	absent  map[string][]string // why a node told nothing, as printed since it last told
+	heard   bool                // some node has told its list
+	looks   int
+	missing error // which nodes the list lacks after the last look; nil: none
+}
+
+// look asks all nodes side by side, so that none hides another, and prints what is new in the
+// order of the endpoints. final says that no further look can do better.
+func (o *observation) look(ctx context.Context, endpoints []string, limit time.Duration, out io.Writer) (final bool, err error) {
+	lists, failures := make([]api.AuthState, len(endpoints)), make([]error, len(endpoints))
+	var asking sync.WaitGroup
+	for i, endpoint := range endpoints {
+		asking.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, limit)
+			defer cancel()
+			failures[i] = askAuthAt(ctx, endpoint, http.MethodGet, "/v1/auth/state", nil, &lists[i], nil)
+		})
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	var reasons ask.Reasons
-	for _, endpoint := range endpoints {
-		var state api.AuthState
-		err := askAuthAt(ctx, endpoint, http.MethodGet, "/v1/auth/state", nil, &state, nil)
-		if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) && slices.Contains(finalCodes, refused.Code) {
-			return nil, exit.With(exit.Unavailable, fmt.Errorf("%s: %w", endpoint, err))
-		}
-		lines := state.WouldDeny
-		if err != nil {
-			reasons.Add(endpoint, err)
-			lines = []string{"is not heard, so what it served is missing here: " + err.Error()}
-		}
-		for _, what := range lines {
-			if line := endpoint + "  " + terminal.Harmless(what); !told[line] {
-				told[line] = true
-				if _, err := fmt.Fprintln(out, line); err != nil {
-					return nil, err
-				}
+	asking.Wait()
+	if ctx.Err() != nil && o.looks > 0 {
+		return false, nil // an interrupt makes no node a missing one
+	}
+	o.looks++
+	for i, endpoint := range endpoints {
+		for _, news := range o.news(endpoint, lists[i].WouldDeny, failures[i]) {
+			if _, err := fmt.Fprintln(out, endpoint+"  "+terminal.Harmless(news)); err != nil {
+				return false, err
 			}
 		}
 	}
-	if reasons.Unwrap() != nil {
-		return reasons.Ended(exit.Unavailable, "the list lacks a node: "), nil
+	o.missing, final = o.lacks(endpoints, failures)
+	return final, nil
+}
+
+// news returns what is to be printed of a node: that it tells nothing, for each reason once;
+// that it tells again; and what of its list was not told yet.
+func (o *observation) news(endpoint string, list []string, failure error) (news []string) {
+	reasons, was := o.absent[endpoint]
+	if failure != nil {
+		if slices.Contains(reasons, failure.Error()) {
+			return nil
+		}
+		o.absent[endpoint] = append(reasons, failure.Error())
+		what := "is not heard"
+		if refused := (*ask.RefusedError)(nil); errors.As(failure, &refused) {
+			what = "does not tell"
+		}
+		return []string{what + ", so what it served is missing here: " + failure.Error()}
 	}
-	return nil, nil
+	if was {
+		delete(o.absent, endpoint)
+		news = append(news, "is heard again")
+	}
+	for _, line := range list {
+		if of := endpoint + "  " + line; !o.told[of] {
+			o.told[of] = true
+			news = append(news, line)
+		}
+	}
+	return news
+}
+
+// lacks returns an error about the nodes that told nothing; nil if there are none. final says
+// that all nodes that answered refuse the caller alike. One node alone may lag behind the table
+// of identities, and is then a missing one.
+func (o *observation) lacks(endpoints []string, failures []error) (missing error, final bool) {
+	var reasons ask.Reasons
+	codes := map[api.Code]bool{}
+	for i, err := range failures {
+		if err == nil {
+			continue
+		}
+		reasons.Add(endpoints[i], err)
+		if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) {
+			codes[refused.Code] = true
+			final = slices.Contains(finalCodes, refused.Code)
+		}
+	}
+	lacking := len(reasons.Unwrap())
+	some := lacking < len(endpoints)
+	o.heard = o.heard || some
+	switch {
+	case lacking == 0:
+		return nil, false
+	case some: // without the reasons as errors: the caller was not refused as a whole
+		return exit.With(exit.Unavailable, fmt.Errorf("the list lacks %d of %d nodes: %s", lacking, len(endpoints), reasons.Error())), false
+	case o.heard: // so a cluster does run there
+		return exit.With(exit.Unavailable, fmt.Errorf("no node tells its list any more: %w", &reasons)), final && len(codes) == 1
+	}
+	return reasons.Ended(exit.Unavailable, "no node tells its list: "), final && len(codes) == 1
 }
 
 func newAuthFileEntryCommand() *cobra.Command {

@@ -107,7 +107,7 @@ func TestIdentitiesByCommands(t *testing.T) {
 	stdout.Reset()
 	stderr.Reset()
 	code := run([]string{"auth", "observe", "--endpoints", "127.0.0.1:1," + c.endpoints, "--token-file", root}, &stdout, &stderr)
-	if code != exit.Unavailable || !strings.Contains(stderr.String(), "the list lacks a node: 127.0.0.1:1: ") || !strings.Contains(stdout.String(), "127.0.0.1:1  is not heard") || !strings.Contains(stdout.String(), "anonymous") {
+	if code != exit.Unavailable || !strings.Contains(stderr.String(), "the list lacks 1 of 4 nodes: 127.0.0.1:1: ") || !strings.Contains(stdout.String(), "127.0.0.1:1  is not heard") || !strings.Contains(stdout.String(), "anonymous") {
 		t.Errorf("observed where a node does not run: code %d, %s%s", code, stdout.String(), stderr.String())
 	}
 	c.want(exit.Done, "auth", "state", "enforce")
