@@ -195,8 +195,9 @@ there now. Print a line for each.
 A node is not ready while it has no majority, and a restart does not help then. A
 supervisor that restarts nodes asks /livez.
 
-It needs no token. With one that has the right status it also sees whether the
-endpoints are of one cluster.
+It needs no token. A cluster that enforces identities names its nodes only to those
+that it knows; without a token, ? stands there. With one that has the right status
+it also sees whether the endpoints are of one cluster.
 
 Exit code 0: all are ready. 1: some are and some are not; the cluster serves.
 2: the endpoints belong to two clusters. 3: none is; nothing is served.`,

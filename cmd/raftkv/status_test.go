@@ -155,6 +155,7 @@ func TestHealthSeesTwoClusters(t *testing.T) {
 	node := func(name, cluster, uid string) string {
 		return fakeServer(t, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set(api.HeaderNode, name)
+			w.Header().Set(api.HeaderRequestID, "r1")
 			if r.URL.Path == "/v1/status" {
 				fmt.Fprintf(w, `{"node":%q,"cluster":%q,"uid":%q,"role":"leader","leader":%q,"term":3}`, name, cluster, uid, name)
 			}

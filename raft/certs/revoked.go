@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 )
 
 // revocations are lists of revoked certificates, one or more for each CA. A list goes on
@@ -98,6 +99,40 @@ func ForeignLists(sets ...*Set) (issuers []string) {
 		}
 	}
 	return issuers
+}
+
+// Unlisted returns the CAs of the sets' bundles that can issue certificates at a time or later
+// and of which their set has no revocation list, although it has lists: nothing that such a CA
+// issued can be revoked. A CA counts once, whatever number of certificates it has there, but
+// each of these must be able to verify a list. CAs between a bundle and a certificate are not
+// known before a certificate is shown.
+func Unlisted(now time.Time, sets ...*Set) (cas []*x509.Certificate) {
+	for _, s := range sets {
+		if len(s.revoked.lists) == 0 {
+			continue
+		}
+		for _, ca := range s.bundle {
+			issues := ca.KeyUsage == 0 || ca.KeyUsage&x509.KeyUsageCertSign != 0
+			if !issues || now.After(ca.NotAfter) || s.revoked.listOf(ca) {
+				continue
+			}
+			named := slices.ContainsFunc(cas, func(c *x509.Certificate) bool {
+				return bytes.Equal(c.RawSubject, ca.RawSubject) && bytes.Equal(c.RawSubjectPublicKeyInfo, ca.RawSubjectPublicKeyInfo)
+			})
+			if !named {
+				cas = append(cas, ca)
+			}
+		}
+	}
+	return cas
+}
+
+// listOf reports whether there is a list that a CA has signed. A name alone says little: a new
+// CA often has that of the one before.
+func (r *revocations) listOf(ca *x509.Certificate) bool {
+	return slices.ContainsFunc(r.lists, func(l *revocationList) bool {
+		return bytes.Equal(l.list.RawIssuer, ca.RawSubject) && l.signedBy(ca)
+	})
 }
 
 // signedBy reports whether a CA of the list's name has signed it. The answer is

@@ -36,7 +36,7 @@ var instruments = struct {
 	members, votersHealthy, failureTolerance, configurationVersion, configurationJoint                        metrics.Instrument
 	learnerLag, learnerRounds, clusterLevel, buildLevelMax, clusterGeneration, autopilotActions               metrics.Instrument
 	memberAnswers, learnersWaiting, configurationChanges, peerLookupFailures                                  metrics.Instrument
-	insecure, tlsHandshakes, tlsExpiry, tlsReloads, tlsRefused                                                metrics.Instrument
+	insecure, tlsHandshakes, tlsExpiry, tlsReloads, tlsRefused, tlsUnlisted                                   metrics.Instrument
 }{
 	// The process and the node.
 	buildInfo:       table.Gauge("build_info", "Always 1; the labels say what runs.", "version", "go"),
@@ -119,6 +119,7 @@ var instruments = struct {
 	tlsHandshakes:         table.Counter("tls_handshakes_total", "Handshakes of TLS on a port, client or peer, by result.", "port", "result"),
 	tlsExpiry:             table.Gauge("tls_certificate_expiry_timestamp_seconds", "Unix time at which the certificate in use expires; of a CA bundle (client-ca, peer-ca), the first to expire.", "use"),
 	tlsRefused:            table.Gauge("tls_files_refused", "1 while the files of certificates of the port that are there now are refused, so that earlier ones stay in use.", "port"),
+	tlsUnlisted:           table.Gauge("tls_cas_without_revocation_list", "CAs of the port's bundles of which no revocation list is there, while lists are: nothing that they issued can be revoked.", "port"),
 	tlsReloads:            table.Counter("tls_reloads_total", "Times that changed files of certificates were taken into use, or refused.", "result"),
 
 	snapshotSendSeconds: table.Histogram("raft_snapshot_send_duration_seconds", "Time from the start of sending a snapshot to the peer's answer that it has it, including pauses after failures.", metrics.SnapshotBuckets),

@@ -134,6 +134,7 @@ func tlsMetrics(keys *secure.Keys, open func() []string) metrics.Shown {
 		keys.Refused(func(port string, refused bool) {
 			s.Show(instruments.tlsRefused, metrics.Truth(refused), port)
 		})
+		keys.Unlisted(func(port string, cas int64) { s.Show(instruments.tlsUnlisted, float64(cas), port) })
 		if keys != nil {
 			taken, refused := keys.Reloads()
 			s.Show(instruments.tlsReloads, float64(taken), "taken")

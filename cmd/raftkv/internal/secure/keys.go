@@ -41,6 +41,8 @@ type group struct {
 	failed digest // of the last files that were refused, which is said once
 	said   string
 	wrong  atomic.Bool // the files that are there are refused; not guarded
+
+	unlisted atomic.Int64 // CAs of which the files in use have no revocation list; not guarded
 }
 
 // Open reads the files of a plan. The error is a sentence for the user; nothing is opened
@@ -52,11 +54,15 @@ func Open(plan Plan, logger *slog.Logger) (*Keys, error) {
 	k := &Keys{plan: plan, logger: logger}
 	if plan.Client != Off {
 		k.client, k.forward = certs.NewStore(nil), certs.NewStore(nil)
-		k.groups = append(k.groups, &group{name: "client", load: k.loadClient})
+		g := &group{name: "client"}
+		g.load = func(now time.Time) (func() int, digest, error) { return k.loadClient(g, now) }
+		k.groups = append(k.groups, g)
 	}
 	if plan.Peer != Off {
 		k.peer = certs.NewStore(nil)
-		k.groups = append(k.groups, &group{name: "peer", load: k.loadPeer})
+		g := &group{name: "peer"}
+		g.load = func(now time.Time) (func() int, digest, error) { return k.loadPeer(g, now) }
+		k.groups = append(k.groups, g)
 	}
 	for _, g := range k.groups {
 		apply, is, err := g.load(time.Now())
@@ -73,7 +79,7 @@ func Open(plan Plan, logger *slog.Logger) (*Keys, error) {
 }
 
 // loadClient reads what the client port needs, and what is needed to call others'.
-func (k *Keys) loadClient(now time.Time) (apply func() int, is digest, err error) {
+func (k *Keys) loadClient(g *group, now time.Time) (apply func() int, is digest, err error) {
 	p := &k.plan
 	var cert, key, clientCA, crl, ca certs.File
 	for _, f := range []struct {
@@ -98,17 +104,22 @@ func (k *Keys) loadClient(now time.Time) (apply func() int, is digest, err error
 		return nil, is, fmt.Errorf("%s: %w", cert.Name, err)
 	}
 	return func() int {
-		k.warnOfForeignLists(p.crl, own, others)
+		k.warnOfLists(g, p.crl, now, own, others)
 		return k.client.Swap(own, nil) + k.forward.Swap(others, nil)
 	}, is, nil
 }
 
-// warnOfForeignLists says which revocation lists of a file revoke nothing, as far as it can be
-// told.
-func (k *Keys) warnOfForeignLists(file string, sets ...*certs.Set) {
+// warnOfLists says which revocation lists of a file revoke nothing, as far as it can be told,
+// and of which CAs it lacks the list.
+func (k *Keys) warnOfLists(g *group, file string, now time.Time, sets ...*certs.Set) {
 	for _, issuer := range certs.ForeignLists(sets...) {
 		k.logger.Warn("a revocation list is of a CA that is not in the CA bundle; unless certificates have that CA between them and the bundle, it revokes nothing: name the list of the bundle's CA", "file", file, "issuer", issuer)
 	}
+	unlisted := certs.Unlisted(now, sets...)
+	for _, ca := range unlisted {
+		k.logger.Warn("there are revocation lists, and none of this CA of the bundle, so nothing that it issued can be revoked: make one (raftkv cert crl) and add it to the file", "port", g.name, "file", file, "ca", ca.Subject.String(), "serial", ca.SerialNumber.Text(16))
+	}
+	g.unlisted.Store(int64(len(unlisted)))
 }
 
 // checkClient refuses a certificate by which clients or other nodes would refuse this one.
@@ -150,7 +161,7 @@ func (k *Keys) named(leaf *x509.Certificate) bool {
 }
 
 // loadPeer reads what the peer port needs.
-func (k *Keys) loadPeer(now time.Time) (apply func() int, is digest, err error) {
+func (k *Keys) loadPeer(g *group, now time.Time) (apply func() int, is digest, err error) {
 	p := &k.plan
 	var f certs.Files
 	for _, r := range []struct {
@@ -180,7 +191,7 @@ func (k *Keys) loadPeer(now time.Time) (apply func() int, is digest, err error) 
 		return nil, is, fmt.Errorf("%s: %w", f.Cert.Name, err)
 	}
 	return func() int {
-		k.warnOfForeignLists(p.peerCRL, set)
+		k.warnOfLists(g, p.peerCRL, now, set)
 		return k.peer.Swap(set, func() { time.Sleep(peerPause) })
 	}, is, nil
 }
@@ -248,6 +259,17 @@ func (k *Keys) Refused(do func(port string, refused bool)) {
 	}
 	for _, g := range k.groups {
 		do(g.name, g.wrong.Load())
+	}
+}
+
+// Unlisted calls do for each port that has certificates, with the number of CAs of which the
+// files in use have no revocation list, although they have lists.
+func (k *Keys) Unlisted(do func(port string, cas int64)) {
+	if k == nil {
+		return
+	}
+	for _, g := range k.groups {
+		do(g.name, g.unlisted.Load())
 	}
 }
 
