@@ -26,4 +26,6 @@ var certsMutants = []mutant{
 		"\tif begun != len(all) {\n", "\tif false {\n"),
 	inFile("TLS45", "every revocation list is one of another CA", "raft/certs/revoked.go",
 		"if !known && !slices.Contains(issuers, issuer) {", "if known || !slices.Contains(issuers, issuer) {", "test ./cmd/raftkv/internal/secure TestAListOfAnotherCA"),
+	inFile("AU161", "a CA counts as one with a list for the sake of its name", "raft/certs/revoked.go",
+		" && l.signedBy(ca)\n\t})", "\n\t})", "test ./cmd/raftkv/internal/secure TestACAWithoutAList"),
 }

@@ -69,4 +69,8 @@ var raftkvMutants = []mutant{
 		"\tcase v.answering == 0 && len(v.faults) == 0 && v.refusals.Unwrap() != nil:\n", "\tcase false:\n", "test ./cmd/raftkv TestCommandsWithBad", "test ./cmd/raftkv/internal/status"),
 	inFile("MG49", "a command asks a node to wait longer than it waits itself", "cmd/raftkv/internal/member/member.go",
 		"min(time.Until(until)/2, longestAsk)", "time.Until(until)", "test ./cmd/raftkv/internal/member TestTheEndOfAChange"),
+	inTests("AU162", "TestANodeHidesNoOther", "a lagging node's refusal ends auth observe", "cmd/raftkv/auth.go",
+		"\tcase some: // without the reasons as errors: the caller was not refused as a whole\n", "\tcase some && !final:\n"),
+	inTests("AU164", "TestAWatchTellsWhen", "auth observe --watch never tells again that a node is missing", "cmd/raftkv/auth.go",
+		"\t\tdelete(o.absent, endpoint)\n", ""),
 }

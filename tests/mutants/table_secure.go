@@ -13,12 +13,6 @@ var secureMutants = []mutant{
 		"\tm.Older, m.Identities = !m.Holds(), is\n", "\tm.Identities = is\n", "test ./cmd/raftkv/internal/secure TestADirectory"),
 	inTests("TLS44", "TestAListOfAnotherCA", "a list that revokes nothing is taken without a word", "cmd/raftkv/internal/secure/keys.go",
 		"\t\tk.warnOfLists(g, p.crl, now, own, others)\n", ""),
-	inFile("AU161", "a CA counts as one with a list for the sake of its name", "raft/certs/revoked.go",
-		" && l.signedBy(ca)\n\t})", "\n\t})", "test ./cmd/raftkv/internal/secure TestACAWithoutAList"),
-	inTests("AU162", "TestANodeHidesNoOther", "a lagging node's refusal ends auth observe", "cmd/raftkv/auth.go",
-		"\tcase some: // without the reasons as errors: the caller was not refused as a whole\n", "\tcase some && !final:\n"),
-	inTests("AU164", "TestAWatchTellsWhen", "auth observe --watch never tells again that a node is missing", "cmd/raftkv/auth.go",
-		"\t\tdelete(o.absent, endpoint)\n", ""),
 	inTests("AU163", "TestACAWithoutAList", "an earlier lack of a list is shown for ever", "cmd/raftkv/internal/secure/keys.go",
 		"\tg.unlisted.Store(int64(len(unlisted)))\n", "\tg.unlisted.Add(int64(len(unlisted)))\n"),
 }
