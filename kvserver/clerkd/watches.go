@@ -413,14 +413,20 @@ func (m *watches) closeAll() {
 	}
 }
 
-// schedule gives the watch a turn after some time, if it is not woken before.
+// schedule gives the watch a turn after some time, if it is not woken before. A turn that is
+// to come earlier stays where it is, and moves when it has come: so a watch that is busy does
+// not move with each of its turns.
 func (m *watches) schedule(f *watched, after time.Duration) {
-	f.at = time.Now().Add(after)
-	if f.place < 0 {
+	now := time.Now()
+	at := now.Add(after)
+	switch {
+	case f.place < 0:
+		f.at = at
 		heap.Push(&m.due, f)
-		return
+	case at.Before(f.at) || !f.at.After(now):
+		f.at = at
+		heap.Fix(&m.due, f.place)
 	}
-	heap.Fix(&m.due, f.place)
 }
 
 func (m *watches) unschedule(f *watched) {

@@ -317,15 +317,16 @@ type Due struct {
 	Scan      bool
 	Revisions []uint64
 	UpTo      uint64
+	History   kv.History // as of now: that of the hub, or a newer one
 }
 
 // Take takes what waits at a cursor.
 func (h *Hub) Take(c *Cursor) Due {
 	c.asleep = true
 	if c.behind {
-		return Due{Scan: true, UpTo: c.at}
+		return Due{Scan: true, UpTo: c.at, History: h.history}
 	}
-	d := Due{Revisions: slices.Clone(c.ring[:c.count]), UpTo: max(c.at, h.revision)}
+	d := Due{Revisions: slices.Clone(c.ring[:c.count]), UpTo: max(c.at, h.revision), History: h.history}
 	c.count, c.at = 0, d.UpTo
 	return d
 }

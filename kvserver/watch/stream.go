@@ -259,7 +259,7 @@ func (s *Stream) Step(now Millis) (outs []Out, more bool) {
 	switch {
 	case len(outs) > 0:
 		s.sent = now
-		more = s.phase != ended
+		more = more || s.phase != live && s.phase != ended
 	case !more && s.phase != ended && now-s.sent >= Silence:
 		s.sent = now
 		outs = []Out{{Kind: Comment}}
@@ -276,7 +276,7 @@ func (s *Stream) step(now Millis) (outs []Out, more bool) {
 		return s.open(), true
 	case stating:
 		outs = s.state(now)
-		return outs, s.view != nil
+		return outs, s.view != nil || s.phase == live
 	case gone:
 		return s.reset(now), false
 	case live:
@@ -366,16 +366,18 @@ func (s *Stream) changes(now Millis) (outs []Out, more bool) {
 	if s.ending && s.position >= s.endAt {
 		return s.end(Out{Kind: End, Cause: Stopped}), false
 	}
+	// What is looked at is the present history, so that a client that takes nothing
+	// keeps nothing alive that is forgotten meanwhile.
+	var h kv.History
 	if len(s.due) == 0 && !s.scans {
 		d := s.node.Take()
-		s.due, s.upTo, s.scans = d.Revisions, max(s.upTo, d.UpTo), d.Scan
+		s.due, s.upTo, s.scans, h = d.Revisions, max(s.upTo, d.UpTo), d.Scan, d.History
 		if d.Scan {
 			s.position = max(s.position, d.UpTo)
 		}
+	} else {
+		h = s.node.History()
 	}
-	// What is looked at is the present history, so that a client that takes nothing
-	// keeps nothing alive that is forgotten meanwhile.
-	h := s.node.History()
 	switch {
 	case s.scans && !h.Reaches(s.position), len(s.due) > 0 && !h.Reaches(s.due[0]-1):
 		s.phase, s.oldest = gone, h.Oldest()
@@ -385,20 +387,21 @@ func (s *Stream) changes(now Millis) (outs []Out, more bool) {
 			return outs, true
 		}
 	case len(s.due) > 0:
-		return s.look(&h), true
-	default:
-		s.position = max(s.position, s.upTo)
+		if outs = s.look(&h); len(s.due) > 0 {
+			return outs, true
+		}
 	}
+	// Here everything up to upTo was handed out. What came behind it wakes the owner.
+	s.position = max(s.position, s.upTo)
 	switch {
 	case s.ending:
 		s.scans = s.position < s.endAt
-		return nil, true
+		return outs, true
 	case s.bookmark != 0 && s.position >= s.bookmark:
-		out := Out{Kind: Progress, Revision: s.position, Syncs: s.syncs.confirmed}
+		outs = append(outs, Out{Kind: Progress, Revision: s.position, Syncs: s.syncs.confirmed})
 		s.bookmark, s.syncs.confirmed = 0, 0
-		return []Out{out}, true
 	}
-	return nil, false
+	return outs, false
 }
 
 // scan reads the history from the position on, a piece at a time.

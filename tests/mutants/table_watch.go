@@ -4,8 +4,10 @@ package main
 // those.
 var watchMutants = []mutant{
 	inWatch("WT2", "a bookmark is sent when it is confirmed, not behind what stands before it", "watch/stream.go",
-		"\tcase s.bookmark != 0 && s.position >= s.bookmark:\n\t\tout := Out{Kind: Progress, Revision: s.position, ",
-		"\tcase s.bookmark != 0:\n\t\tout := Out{Kind: Progress, Revision: s.bookmark, "),
+		"\tcase s.bookmark != 0 && s.position >= s.bookmark:\n\t\touts = append(outs, Out{Kind: Progress, Revision: s.position, ",
+		"\tcase s.bookmark != 0:\n\t\touts = append(outs, Out{Kind: Progress, Revision: s.bookmark, "),
+	inWatch("WT42", "a piece that does not fit into a step is left until something wakes the watch", "watch/stream.go",
+		"\t\tif outs = s.look(&h); len(s.due) > 0 {\n\t\t\treturn outs, true\n", "\t\tif outs = s.look(&h); len(s.due) > 0 {\n\t\t\treturn outs, false\n"),
 	inWatch("WT3", "the place of a mirror is the one before its state was frozen", "watch/stream.go",
 		"\t\ts.place(view.Revision())\n", "\t\ts.place(s.position)\n"),
 	inWatch("WT4", "a history that reaches the place just so is said to be gone", "watch/stream.go",
