@@ -34,10 +34,11 @@ type conn struct {
 
 	mu      sync.Mutex // guards the fields below
 	calls   map[uint32]*call
-	feeds   map[uint32]*feed // watches that are in place
-	heard   uint32           // age of the connection when something came last
-	last    uint32           // number of the last call
-	age     uint32           // sweeps so far
+	sources map[uint32]*source   // watches that are in place
+	kin     map[string][]*source // those of each kin, the eldest first
+	heard   uint32               // age of the connection when something came last
+	last    uint32               // number of the last call
+	age     uint32               // sweeps so far
 	sweeper *time.Timer
 	sweeps  sync.WaitGroup // scheduled, or running
 	swept   bool           // a sweep is scheduled
@@ -99,7 +100,7 @@ func open(c net.Conn, address, token, protocol string, attempt time.Duration) (*
 		answers = clerkwire.Answers
 	}
 	return &conn{
-			net: c, out: clerkwire.NewOutbox(), calls: map[uint32]*call{}, feeds: map[uint32]*feed{}, sweep: attempt / sweepsPerAttempt,
+			net: c, out: clerkwire.NewOutbox(), calls: map[uint32]*call{}, sources: map[uint32]*source{}, kin: map[string][]*source{}, sweep: attempt / sweepsPerAttempt,
 			watches: protocol != clerkwire.Protocol,
 			from: greeting{
 				node: h.Get(api.HeaderNode), cluster: h.Get(api.HeaderCluster), uid: h.Get(api.HeaderClusterUID),
@@ -185,7 +186,6 @@ func (c *conn) read(frames *clerkwire.FrameReader) error {
 				c.configured(api.ConfigurationNumber(m))
 			}
 		case clerkwire.KindChanges:
-			c.hear()
 			err = c.changes(h.Number, body)
 		default:
 			drained, err = c.answered(h, body)
@@ -203,6 +203,12 @@ func (c *conn) read(frames *clerkwire.FrameReader) error {
 func (c *conn) answered(h clerkwire.Header, body []byte) (drained bool, err error) {
 	w, drained := c.pop(h)
 	switch {
+	case w != nil && h.Kind == clerkwire.KindWatching && w.feed != nil:
+		feed := w.feed // w belongs to its caller from its end on
+		if err := c.take(w, h, body); err != nil {
+			return drained, err
+		}
+		c.opened(h.Number, feed.watching)
 	case w != nil:
 		return drained, c.take(w, h, body)
 	case h.Kind == clerkwire.KindWatching:
@@ -243,7 +249,7 @@ func (c *conn) sendAway() (idle bool) {
 }
 
 // idleLocked reports whether nothing is pending.
-func (c *conn) idleLocked() bool { return len(c.calls) == 0 && len(c.feeds) == 0 }
+func (c *conn) idleLocked() bool { return len(c.calls) == 0 && len(c.sources) == 0 }
 
 // pop takes out a call, whose answer has come; nil if no caller waits for it any more.
 // The goroutine that takes a call out must end it. From the answer to a request for a
@@ -256,8 +262,7 @@ func (c *conn) pop(h clerkwire.Header) (w *call, drained bool) {
 	w = c.calls[h.Number]
 	delete(c.calls, h.Number)
 	if w != nil && h.Kind == clerkwire.KindWatching && w.feed != nil {
-		w.feed.conn, w.feed.number = c, h.Number
-		c.feeds[h.Number] = w.feed
+		c.placeLocked(w.feed, h.Number)
 	}
 	return w, c.away && c.idleLocked()
 }
@@ -303,7 +308,7 @@ func (c *conn) push(w *call) (number uint32, ok bool) {
 		return 0, false
 	}
 	c.last++
-	for c.calls[c.last] != nil || c.feeds[c.last] != nil || c.last == 0 { // after four billion calls
+	for c.calls[c.last] != nil || c.sources[c.last] != nil || c.last == 0 { // after four billion calls
 		c.last++
 	}
 	w.number, w.age = c.last, c.age
@@ -346,7 +351,7 @@ func (c *conn) overdue() (all []*call, silent bool) {
 			all = append(all, w)
 		}
 	}
-	silent = len(c.feeds) > 0 && time.Duration(c.age-c.heard)*c.sweep > silence
+	silent = len(c.sources) > 0 && time.Duration(c.age-c.heard)*c.sweep > silence
 	c.swept = !c.idleLocked() && c.failed == nil
 	if c.swept {
 		c.sweeps.Add(1)
@@ -388,10 +393,11 @@ func (c *conn) takeAll(cause error) (calls []*call, feeds []*feed) {
 		delete(c.calls, number)
 		calls = append(calls, w)
 	}
-	for number, f := range c.feeds {
-		delete(c.feeds, number)
-		feeds = append(feeds, f)
+	for _, s := range c.sources {
+		feeds = append(feeds, s.feeds...)
 	}
+	clear(c.sources)
+	clear(c.kin)
 	if c.sweeper != nil && c.sweeper.Stop() {
 		c.sweeps.Done()
 	}

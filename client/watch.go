@@ -19,8 +19,9 @@ import (
 // forgotten what comes next, ErrForbidden, or an *Error with the code not_active,
 // revision_ahead or other_cluster. The error comes last, with an empty event.
 //
-// A loop that takes its time holds up nothing but itself: at most 256 KiB and one change
-// wait for it.
+// A loop that takes its time holds up nothing but itself: at most 512 KiB and one change
+// wait for it. Loops that follow the same in the same way share one watch at a server, while
+// they keep up with each other.
 func (c *Clerk) Watch(ctx context.Context, options ...WatchOption) iter.Seq2[WatchEvent, error] {
 	return c.NewWatcher(options...).Events(ctx)
 }
@@ -33,8 +34,10 @@ type Watcher struct {
 	route   route // the server that is asked next
 
 	// Of the loop:
-	partial bool // items came, and not all of them
-	round   int  // of feeds that brought nothing
+	partial bool           // items came, and not all of them
+	round   int            // of feeds that brought nothing
+	kin     string         // of its feeds
+	note    clerkwire.Note // room for the events of the next one
 
 	mu      sync.Mutex // guards the fields below
 	feed    *feed      // nil between two servers
@@ -45,9 +48,16 @@ type Watcher struct {
 func (c *Clerk) NewWatcher(options ...WatchOption) *Watcher {
 	w := &Watcher{clerk: c, changed: make(chan struct{})}
 	w.message, w.invalid = watchMessage(options)
+	w.kin = kinOf(w.message)
 	w.route.servers, w.route.worth, w.route.pause, w.route.lifetime = c.anyone.servers, c.worth, watchPause, c.lifetime
 	w.route.leader.Store(int32(c.turns.Add(1) % uint32(c.anyone.servers())))
 	return w
+}
+
+// kinOf returns what the watches have in common that follow the same in the same way.
+func kinOf(m clerkwire.Watch) string {
+	m.Cluster, m.Resume, m.After = "", false, 0
+	return string(clerkwire.AppendFrame(nil, clerkwire.KindWatch, 0, m))
 }
 
 // maxWatchPause bounds the time between two rounds in which no server could serve a
@@ -96,7 +106,7 @@ func (w *Watcher) open(ctx context.Context) (*feed, error) {
 	last, _ := w.route.retry(ctx, func(ctx context.Context, server int) verdict {
 		call := c.newCall(clerkwire.KindWatch)
 		defer c.free(call)
-		call.feed = newFeed()
+		call.feed = newFeed(w.kin)
 		v := c.openFeed(ctx, server, call, &w.message)
 		f, oldest = call.feed, call.oldest
 		return c.note(&t, server, v)
@@ -157,20 +167,24 @@ func (w *Watcher) follow(ctx context.Context, f *feed, yield func(WatchEvent, er
 		case err != nil:
 			return false, asRead(w.clerk.givenUp(ctx, new(trail), false))
 		case end == nil:
-			stop, err := w.handOut(content, yield)
+			stop, err := w.handOut(content.bytes, yield)
 			if stop {
 				return false, nil
 			}
 			if err == nil {
-				f.took(len(content))
+				f.took(content)
 				continue
 			}
 			// What it brings makes no sense, so nothing behind that counts.
-			f.conn.fail(err)
+			f.from().conn.fail(err)
 			end = &feedEnd{failed: err}
 		}
 		if end.ended != nil && end.ended.Why.Code == api.CodeRevisionGone {
 			return false, w.gone(end.ended.Oldest, end.ended.Why.Revision)
+		}
+		if end.failed == errLate { // the server is in order, and this loop goes at its own pace from now on
+			w.kin = ""
+			return true, nil
 		}
 		w.round++
 		if time.Since(begun) > time.Second {
@@ -186,16 +200,27 @@ func (w *Watcher) follow(ctx context.Context, f *feed, yield func(WatchEvent, er
 // handOut hands out the notes of a content. stop says that the loop has ended. An error
 // says that the content is not what may come.
 func (w *Watcher) handOut(content []byte, yield func(WatchEvent, error) bool) (stop bool, err error) {
-	notes, n := clerkwire.NewNotes(content), clerkwire.Note{}
-	for notes.Next(&n) {
-		if err := w.check(&n); err != nil {
+	notes, n := clerkwire.NewNotes(content), &w.note
+	defer w.clearNote() // it would keep the content alive
+	for notes.Next(n) {
+		if err := w.check(n); err != nil {
 			return false, err
 		}
-		if !yield(eventOf(&n, w.message.KeysOnly), nil) {
+		if !yield(eventOf(n, w.message.KeysOnly), nil) {
 			return true, nil
 		}
 	}
 	return false, notes.Err()
+}
+
+// clearNote keeps the room for a few events and nothing else.
+func (w *Watcher) clearNote() {
+	room := w.note.Events[:cap(w.note.Events)]
+	if len(room) > 16 {
+		room = nil
+	}
+	clear(room)
+	w.note = clerkwire.Note{Events: room[:0]}
 }
 
 // check checks that a note may come now, and moves the place of the watch. It does so
@@ -251,8 +276,9 @@ func (w *Watcher) Sync(ctx context.Context) (revision uint64, err error) {
 		f, changed := w.present()
 		if f != nil {
 			call := w.clerk.newCall(clerkwire.KindSync)
-			ended := send(ctx, f.conn, call, clerkwire.Sync{Watch: f.number})
-			revision, answered := call.synced.Revision, ended && call.err == nil && call.refused == nil
+			at := f.from()
+			ended := send(ctx, at.conn, call, clerkwire.Sync{Watch: at.number})
+			revision, answered := call.synced.Revision, ended && call.err == nil && call.refused == nil && f.at(at)
 			w.clerk.free(call)
 			if answered {
 				return revision, nil

@@ -269,8 +269,11 @@ func TestCreditIsReturnedAsTheLoopTakes(t *testing.T) {
 			}
 		}
 		f.end(c)
-		feed, piece, held := newFeed(), &clerkwire.Changes{More: true, Content: make([]byte, clerkwire.MaxPieceBytes)}, 0
-		for feed.push(piece) == nil {
+		source, piece, held := &source{}, &clerkwire.Changes{More: true, Content: make([]byte, clerkwire.MaxPieceBytes)}, 0
+		for {
+			if _, err := source.push(piece, nil, false); err != nil {
+				break
+			}
 			held += len(piece.Content)
 		}
 		if held < maxContent || held > maxContent+clerkwire.FirstCredit {

@@ -245,13 +245,13 @@ type Notes struct{ r msgpack.Reader }
 // is used.
 func NewNotes(content []byte) Notes { return Notes{msgpack.NewReader(content)} }
 
-// Next reads the next note. It reports false behind the last one, and where the content
-// is not in order; Err tells which.
+// Next reads the next note, into the room of to.Events where there is some. It reports false
+// behind the last one, and where the content is not in order; Err tells which.
 func (n *Notes) Next(to *Note) bool {
 	if n.r.Left() == 0 {
 		return false
 	}
-	*to = Note{}
+	*to = Note{Events: to.Events[:0]}
 	fields := n.r.Array(7)
 	kind := n.r.Uint()
 	switch {

@@ -33,8 +33,8 @@ func sampleNotes() []Note {
 }
 
 func readNotes(content []byte) (all []Note, err error) {
-	r, n := NewNotes(content), Note{}
-	for r.Next(&n) {
+	r := NewNotes(content)
+	for n := (Note{}); r.Next(&n); n = (Note{}) {
 		all = append(all, n)
 	}
 	return all, r.Err()
