@@ -7,9 +7,9 @@ import (
 )
 
 const (
-	// ringSize is how many changes a cursor can have waiting before its owner must read
+	// maxDue is how many changes a cursor can have waiting before its owner must read
 	// the history itself.
-	ringSize = 32
+	maxDue = 32
 	// PieceChanges is how many changes are looked at in one go.
 	PieceChanges = 1000
 )
@@ -40,10 +40,9 @@ type Cursor struct {
 	// is also how far a cursor is ahead of the hub, if it is.
 	at     uint64
 	behind bool
-	ring   [ringSize]uint64 // revisions that match, in order
-	count  int
-	await  uint64 // wake when the hub has come to it; 0: nothing
-	asleep bool   // wake was not called since the last Take
+	due    []uint64 // revisions that match, in order, up to maxDue; nil while there are none
+	await  uint64   // wake when the hub has come to it; 0: nothing
+	asleep bool     // wake was not called since the last Take
 }
 
 // group is cursors that are found together, each once. One leaves it at a cost that does not
@@ -256,13 +255,12 @@ func (g *group) note(revision uint64) {
 // note adds a revision to what waits at a cursor, once.
 func (c *Cursor) note(revision uint64) {
 	switch {
-	case c.behind, revision <= c.at, c.count > 0 && c.ring[c.count-1] == revision:
+	case c.behind, revision <= c.at, len(c.due) > 0 && c.due[len(c.due)-1] == revision:
 		return
-	case c.count == ringSize:
-		c.behind, c.at, c.count = true, c.ring[0]-1, 0
+	case len(c.due) == maxDue:
+		c.behind, c.at, c.due = true, c.due[0]-1, nil
 	default:
-		c.ring[c.count] = revision
-		c.count++
+		c.due = append(c.due, revision)
 	}
 	c.rouse()
 }
@@ -279,12 +277,12 @@ func (h *Hub) fallBehind(revision uint64) {
 	for _, c := range h.all {
 		switch {
 		case c.behind:
-		case c.count > 0:
-			c.at = c.ring[0] - 1
+		case len(c.due) > 0:
+			c.at = c.due[0] - 1
 		default:
 			c.at = max(c.at, h.revision)
 		}
-		c.behind, c.count = c.at < revision, 0
+		c.behind, c.due = c.at < revision, nil
 		c.rouse()
 	}
 	h.revision = revision
@@ -326,14 +324,14 @@ func (h *Hub) Take(c *Cursor) Due {
 	if c.behind {
 		return Due{Scan: true, UpTo: c.at, History: h.history}
 	}
-	d := Due{Revisions: slices.Clone(c.ring[:c.count]), UpTo: max(c.at, h.revision), History: h.history}
-	c.count, c.at = 0, d.UpTo
+	d := Due{Revisions: c.due, UpTo: max(c.at, h.revision), History: h.history}
+	c.due, c.at = nil, d.UpTo
 	return d
 }
 
 // Move puts a cursor to another place: every change up to it was taken.
 func (h *Hub) Move(c *Cursor, to uint64) {
-	c.at, c.behind, c.count = to, to < h.revision, 0
+	c.at, c.behind, c.due = to, to < h.revision, nil
 	if c.behind {
 		c.rouse()
 	}
