@@ -186,7 +186,7 @@ class Client:
             content = response.read()  # raises if the answer is cut short
         finally:
             connection.close()
-        if "Kv-Node" not in answer and "Kv-Error" not in answer:
+        if "Kv-Request-Id" not in answer and "Kv-Error" not in answer:
             raise _NotANode("answers %d, and not like a node" % response.status)
         return response.status, answer, content
 

@@ -170,11 +170,11 @@ func TestOnlyNodesAreMeasured(t *testing.T) {
 	}{
 		"a web server":             {200, nil, "unknown no_node"},
 		"a redirect":               {302, http.Header{"Location": {"/elsewhere"}}, "unknown no_node"},
-		"no such key, and 500":     {500, http.Header{"Kv-Node": {"n1"}, "Kv-Error": {"key_not_found"}}, "not_applied key_not_found"},
-		"a node":                   {200, http.Header{"Kv-Node": {"n1"}}, ""},
-		"a node without the key":   {404, http.Header{"Kv-Node": {"n1"}, "Kv-Error": {"key_not_found"}}, ""},
+		"no such key, and 500":     {500, http.Header{"Kv-Request-Id": {"n1-1"}, "Kv-Error": {"key_not_found"}}, "not_applied key_not_found"},
+		"a node":                   {200, http.Header{"Kv-Request-Id": {"n1-1"}}, ""},
+		"a node without the key":   {404, http.Header{"Kv-Request-Id": {"n1-1"}, "Kv-Error": {"key_not_found"}}, ""},
 		"a node that has no room":  {429, http.Header{"Kv-Error": {"overloaded; outcome=not_applied"}}, "not_applied overloaded"},
-		"a node without its error": {503, http.Header{"Kv-Node": {"n1"}}, "not_applied no_answer"},
+		"a node without its error": {503, http.Header{"Kv-Request-Id": {"n1-1"}}, "not_applied no_answer"},
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			maps.Copy(w.Header(), c.header)

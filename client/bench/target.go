@@ -114,7 +114,7 @@ func (t *HTTPTarget) Do(ctx context.Context, client int, op Op, key string, valu
 	switch {
 	case err != nil:
 		return failureName(string(api.OutcomeUnknown), "no_answer")
-	case response.Header.Get(api.HeaderNode) == "" && response.Header.Get(api.HeaderError) == "":
+	case response.Header.Get(api.HeaderRequestID) == "" && response.Header.Get(api.HeaderError) == "":
 		return failureName(string(api.OutcomeUnknown), "no_node") // another server answers there
 	case response.StatusCode >= 200 && response.StatusCode < 300,
 		response.StatusCode == http.StatusNotFound && response.Header.Get(api.HeaderError) == string(api.CodeKeyNotFound):

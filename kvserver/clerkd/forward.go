@@ -227,8 +227,8 @@ func (f *forward) answer(e kvserver.Ending) {
 func (f *forward) refuse(err error) {
 	f.leave()
 	refused := refusedAs(f.conn.door.server.Refuse(err))
-	refused.RequestID = f.id
 	f.conn.door.tellsNothing(&refused)
+	refused.RequestID = f.id // as it came: this node has not drawn it
 	switch d := f.conn.door; {
 	case f.act.reserved:
 		f.act.lack = access.LackOf(err)

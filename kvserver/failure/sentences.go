@@ -80,3 +80,21 @@ func TurnedDown(leader, reason string) error {
 	}
 	return Of(NoLeader, nil, "node %s, which was the leader, refused the write: %.200s", leader, reason)
 }
+
+// Unnamed returns what a caller that is told nothing of the cluster reads in place of the
+// details of a kind of error that may name a node, an address or a term; "" for other kinds.
+func Unnamed(kind error) string {
+	switch kind {
+	case NoLeader:
+		return "no leader could be reached; retry, an election takes about half a second"
+	case LeadershipLost:
+		return "leadership was lost while the request was under way; it may still happen"
+	case Timeout:
+		return "the request was under way when its time ended; it may still happen"
+	case StoppingUnknown:
+		return "this node stopped while the request was under way; it may still happen"
+	case Diverged:
+		return "this node serves nothing, because its state was found to be wrong; ask another one"
+	}
+	return ""
+}

@@ -55,9 +55,9 @@ func TestARestartedNodeServesNobodyBeforeItKnows(t *testing.T) {
 		synctest.Wait()
 		for _, header := range [][]string{nil, as(user), as("rkt1_x")} {
 			for _, target := range []string{"/v1/kv/a/1?consistency=stale", "/v1/kv?consistency=stale", "/v1/status", "/metrics", "/v1/recorder", "/v1/nothing", "/readyz?verbose"} {
-				wantProblem(t, ask(s, "GET", target, "", header...), 503, api.CodeBehind, api.OutcomeNotApplied)
+				wantSilentProblem(t, ask(s, "GET", target, "", header...), 503, api.CodeBehind, api.OutcomeNotApplied)
 			}
-			wantProblem(t, ask(s, "PUT", "/v1/kv/a/1", "x", header...), 503, api.CodeBehind, api.OutcomeNotApplied)
+			wantSilentProblem(t, ask(s, "PUT", "/v1/kv/a/1", "x", header...), 503, api.CodeBehind, api.OutcomeNotApplied)
 		}
 		if _, status := dialRaw(t, s, user); status != 503 {
 			t.Errorf("a Clerk is answered with %d", status)
@@ -171,7 +171,7 @@ func TestAClusterBeginsWithIdentitiesEnforced(t *testing.T) {
 			c.Level, c.Shut, c.Access.BreakGlass, c.LeaderWait = 3, kvserver.ShutUntilSet, own, time.Millisecond
 		})
 		synctest.Wait()
-		wantProblem(t, ask(s, "PUT", "/v1/kv/k", "v"), 503, api.CodeBehind, api.OutcomeNotApplied)
+		wantSilentProblem(t, ask(s, "PUT", "/v1/kv/k", "v"), 503, api.CodeBehind, api.OutcomeNotApplied)
 		wantStatus(t, ask(s, "GET", "/readyz", ""), 503)
 		time.Sleep(time.Second)
 		if n := log.Attempts(); n != 0 {

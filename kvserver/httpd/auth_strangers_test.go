@@ -65,7 +65,7 @@ func TestRequestsWithoutATokenAreHeldToLimits(t *testing.T) {
 				t.Errorf("request %d without a token: %d, want %d", i+1, got, want)
 			}
 		}
-		if p := wantProblem(t, ask(s, "GET", "/v1/kv/public/1", ""), 429, api.CodeIdentityLimited, api.OutcomeNotApplied); !strings.Contains(p.Detail, "anonymous") {
+		if p := wantSilentProblem(t, ask(s, "GET", "/v1/kv/public/1", ""), 429, api.CodeIdentityLimited, api.OutcomeNotApplied); !strings.Contains(p.Detail, "anonymous") {
 			t.Errorf("the refusal says %q", p.Detail)
 		}
 		for range 5 {
@@ -91,7 +91,7 @@ func TestRequestsWithoutATokenAreHeldToLimits(t *testing.T) {
 		grantNobody(t, s, root, auth.Limits{Watches: 1})
 		w := follow(t, s, anyTime+"prefix=public/")
 		w.next()
-		wantProblem(t, ask(s, "GET", "/v1/watch?prefix=public/", ""), 429, api.CodeIdentityLimited, api.OutcomeNotApplied)
+		wantSilentProblem(t, ask(s, "GET", "/v1/watch?prefix=public/", ""), 429, api.CodeIdentityLimited, api.OutcomeNotApplied)
 		grantNobody(t, s, root, auth.Limits{Connections: 2}) // one of which has the watch
 		pipes := servePipes(t, s)
 		status, hangUp := askOn(t, pipes, "/v1/kv/public/1")
@@ -122,7 +122,7 @@ func TestWatchesWithoutATokenHaveAQuarter(t *testing.T) {
 		grantNobody(t, s, root, auth.Limits{})
 		w := follow(t, s, anyTime+"prefix=public/")
 		w.next()
-		wantProblem(t, ask(s, "GET", "/v1/watch?prefix=public/", ""), 429, api.CodeTooManyWatches, "")
+		wantSilentProblem(t, ask(s, "GET", "/v1/watch?prefix=public/", ""), 429, api.CodeTooManyWatches, "")
 		known := follow(t, s, anyTime+"prefix=public/", as(root)...)
 		if open := known.next(); open.name != "open" {
 			t.Errorf("a watch with a token begins with %+v", open)

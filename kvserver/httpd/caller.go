@@ -13,16 +13,23 @@ import (
 	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/auth"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/watch"
 )
 
 // authenticate finds the caller of the request. It comes before everything that the
 // request says, so that a caller without a token does not even learn which paths
 // there are.
+//
+// The answer to a caller that is no identity says nothing of the cluster, also where
+// `anonymous` may do what is asked for.
 func (x *exchange) authenticate() error {
 	who, err := x.door.server.Gate().Authenticate(x.r.Header["Authorization"])
 	who.Remote = x.r.RemoteAddr
 	x.who = who
+	if !who.Known() && !x.isLink() {
+		x.meetStranger()
+	}
 	return err
 }
 
@@ -174,7 +181,8 @@ func (r *route) asksMore(request *http.Request) bool {
 }
 
 // meetStranger makes the answer say nothing of the cluster while identities are enforced. It
-// is for requests that are answered before anybody has asked who makes them.
+// is for callers that are no identity, and for requests that are answered before anybody has
+// asked who makes them.
 func (x *exchange) meetStranger() {
 	if x.door.server.Gate().State() == auth.Enforcing {
 		x.keepSilent()
@@ -184,14 +192,19 @@ func (x *exchange) meetStranger() {
 // keepSilent makes the answer say nothing of the cluster.
 func (x *exchange) keepSilent() {
 	x.silent = true
-	x.id = x.door.hideInName(x.id)
+	if x.drawn { // a name that the client chose is the client's, whatever it begins with
+		x.id, x.drawn = x.door.hideInName(x.id), false
+	}
 }
 
 // hideNode takes the node, the leader and the term out of a refusal.
-func hideNode(r *kvserver.Refusal) { r.Node, r.Leader, r.LeaderAddr, r.Term = "", "", "", 0 }
+func hideNode(r *kvserver.Refusal) {
+	r.Node, r.Leader, r.LeaderAddr, r.Term = "", "", "", 0
+	r.Detail = cmp.Or(failure.Unnamed(r.Err), r.Detail)
+}
 
-// hideInName takes the node out of the name of a request, if this node drew the name, which
-// begins with its own then.
+// hideInName takes the node out of the name of a request that this node drew, which begins
+// with its own.
 func (d *Door) hideInName(requestID string) string {
 	return strings.TrimPrefix(requestID, d.nodeID+"-")
 }

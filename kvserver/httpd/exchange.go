@@ -30,6 +30,7 @@ type exchange struct {
 	// rawKey is the key in the path, as it was sent, for routes that have one.
 	rawKey string
 	id     string
+	drawn  bool   // this node has drawn id, which begins with the node's own name
 	lock   string // that the request asks for, "" if it does not
 	act    string // what the request does, for the audit, where no route says it
 	about  string // and what it is about, where no path says it
@@ -81,7 +82,8 @@ func (d *Door) handle(serve func(*exchange) error) http.HandlerFunc {
 
 // serveWith serves one request; see handle. rawKey is the key in its path, if any.
 func (d *Door) serveWith(serve func(*exchange) error, w http.ResponseWriter, r *http.Request, rawKey string) {
-	x := &exchange{door: d, w: w, r: r, conn: port.Of(r), rawKey: rawKey, id: d.requestID(r)}
+	x := &exchange{door: d, w: w, r: r, conn: port.Of(r), rawKey: rawKey}
+	x.id, x.drawn = d.requestID(r)
 	x.who.Remote = r.RemoteAddr
 	defer x.audited()
 	defer x.measured()
@@ -97,21 +99,21 @@ func (d *Door) serveWith(serve func(*exchange) error, w http.ResponseWriter, r *
 
 // requestID returns the name that the client gave the request, or draws one. A name that
 // holds a token is none: it would come back in the answer, and stand in the audit.
-func (d *Door) requestID(r *http.Request) string {
+func (d *Door) requestID(r *http.Request) (id string, drawn bool) {
 	given := r.Header[api.HeaderRequestID]
 	if len(given) == 0 || len(given[0]) == 0 || len(given[0]) > api.MaxRequestIDBytes {
-		return d.server.NextRequestID()
+		return d.server.NextRequestID(), true
 	}
-	id := given[0]
+	id = given[0]
 	for i := range len(id) {
 		if id[i] <= ' ' || id[i] > '~' {
-			return d.server.NextRequestID()
+			return d.server.NextRequestID(), true
 		}
 	}
 	if auth.Conceal(id) != id {
-		return d.server.NextRequestID()
+		return d.server.NextRequestID(), true
 	}
-	return id
+	return id, false
 }
 
 // recoverPanic answers for a handler that panicked. Handlers translate: they

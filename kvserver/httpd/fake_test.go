@@ -273,6 +273,17 @@ func readAnswer(t *testing.T, response *http.Response) answer {
 // properties, and that everything a problem says is said and agrees.
 func wantProblem(t *testing.T, a answer, status int, code api.Code, outcome api.Outcome) api.Problem {
 	t.Helper()
+	return wantProblemThat(t, a, status, code, outcome, false)
+}
+
+// wantSilentProblem is wantProblem for an answer that says nothing of the cluster.
+func wantSilentProblem(t *testing.T, a answer, status int, code api.Code, outcome api.Outcome) api.Problem {
+	t.Helper()
+	return wantProblemThat(t, a, status, code, outcome, true)
+}
+
+func wantProblemThat(t *testing.T, a answer, status int, code api.Code, outcome api.Outcome, silent bool) api.Problem {
+	t.Helper()
 	var p api.Problem
 	if err := json.Unmarshal([]byte(a.body), &p); err != nil {
 		t.Errorf("status %d with a body that is no problem document: %v\n%s", a.status, err, a.body)
@@ -282,7 +293,7 @@ func wantProblem(t *testing.T, a answer, status int, code api.Code, outcome api.
 		t.Errorf("answered %d %s %q (%s), want %d %s %q", a.status, p.Code, p.Outcome, p.Detail, status, code, outcome)
 	}
 	// About the cluster; a page of another site is told of it while identities are not enforced.
-	silent := code == api.CodeUnauthenticated || code == api.CodeForbidden && p.Node == ""
+	silent = silent || code == api.CodeUnauthenticated || code == api.CodeForbidden && p.Node == ""
 	if p.Status != a.status || p.Title == "" || p.Type == "" || p.Detail == "" || (p.Node == "") != silent || p.RequestID == "" {
 		t.Errorf("the problem is incomplete: %+v", p)
 	}

@@ -1,13 +1,17 @@
 package httpd
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"net/http"
 	"strconv"
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/auth"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 	"raftkv/kvserver/membership"
 )
@@ -117,15 +121,56 @@ func (x *exchange) stampAnswerer() {
 	h.Set(api.HeaderTerm, strconv.FormatUint(f.Term, 10))
 }
 
-// relay passes the leader's answer over HTTP on as it is.
+// relay passes the leader's answer over HTTP on. The leader has told this node, which it knows,
+// more than a caller may hear that is told nothing of the cluster.
 func (x *exchange) relay() {
-	a := x.relayed
-	copyEndToEnd(x.w.Header(), a.header)
+	a, h := x.relayed, x.w.Header()
+	copyEndToEnd(h, a.header)
+	if isRefusedToCaller(a.status, a.header) {
+		x.keepSilent()
+	}
+	body := a.body
+	if x.silent {
+		unstampNode(h)
+		h[api.HeaderRequestID] = x.idHeader()
+		if body = hideInProblem(a, x.id); h["Content-Length"] != nil {
+			h.Set("Content-Length", strconv.Itoa(len(body)))
+		}
+	}
+	if x.conn.MustEnd() {
+		h["Connection"] = valueClose
+	}
 	x.conn.Serving()
-	x.door.port.AllowWriting(x.w, len(a.body))
-	x.answering(a.status, len(a.body))
+	x.door.port.AllowWriting(x.w, len(body))
+	x.answering(a.status, len(body))
 	x.w.WriteHeader(a.status)
-	x.write(a.body)
+	x.write(body)
+}
+
+// hideInProblem returns the body of an answer without the node, the leader and the term, which
+// stand in it if it is a problem.
+func hideInProblem(a *relayedAnswer, requestID string) []byte {
+	var p api.Problem
+	if a.status < http.StatusBadRequest || json.Unmarshal(a.body, &p) != nil {
+		return a.body
+	}
+	p.Node, p.Leader, p.Term, p.RequestID = "", "", 0, requestID
+	p.Detail = cmp.Or(failure.Unnamed(failure.OfAnswer(p.Code, p.Outcome).Err), p.Detail)
+	return encodeProblem(p)
+}
+
+// isOfNode reports whether an answer is one of a node. While the tables of two nodes differ for
+// a moment, the leader takes the request for that of a stranger, to whom it names no node.
+func isOfNode(status int, h http.Header) bool {
+	return h.Get(api.HeaderNode) != "" || h.Get(api.HeaderRequestID) != "" || isRefusedToCaller(status, h)
+}
+
+// isRefusedToCaller reports whether a node has answered that it does not know the caller, or
+// that the caller may not do this. Such an answer names no node; what gives it has done nothing.
+func isRefusedToCaller(status int, h http.Header) bool {
+	said := h.Get(api.HeaderError)
+	return status == http.StatusUnauthorized && said == failure.KindOf(failure.Unauthenticated).Header() ||
+		status == http.StatusForbidden && said == failure.KindOf(failure.Denied).Header()
 }
 
 // mayForward reports whether the request may be passed on: one that was passed

@@ -264,6 +264,9 @@ func (x *exchange) checkExplain() error {
 func (d *Door) serveMetrics(x *exchange) error {
 	d.stampHeader(x.w.Header(), x.idHeader())
 	x.stampStrict()
+	if x.silent {
+		unstampNode(x.w.Header())
+	}
 	x.conn.Serving()
 	d.port.AllowWriting(x.w, scrapeBytes)
 	x.answering(http.StatusOK, scrapeBytes)

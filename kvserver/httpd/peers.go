@@ -230,7 +230,7 @@ func (p *Peers) forward(ctx context.Context, leader string, x *exchange, body []
 	if err != nil {
 		return nil, p.lostSight(ctx, leader, err)
 	}
-	if len(answer) > limit || response.Header.Get(api.HeaderNode) == "" && !isRefusedToCaller(response) {
+	if len(answer) > limit || !isOfNode(response.StatusCode, response.Header) {
 		return nil, p.lostSight(ctx, leader, errors.New("what listens at its client address does not answer like a node"))
 	}
 	relayed := &relayedAnswer{status: response.StatusCode, header: response.Header, body: answer}
@@ -238,14 +238,6 @@ func (p *Peers) forward(ctx context.Context, leader string, x *exchange, body []
 		return nil, p.turnedDown(leader, address, relayed)
 	}
 	return relayed, nil
-}
-
-// isRefusedToCaller reports whether a node has answered that it does not know the caller, or
-// that the caller may not do this. Such an answer names no node; what gives it has done nothing.
-func isRefusedToCaller(r *http.Response) bool {
-	said := r.Header.Get(api.HeaderError)
-	return r.StatusCode == http.StatusUnauthorized && said == failure.KindOf(failure.Unauthenticated).Header() ||
-		r.StatusCode == http.StatusForbidden && said == failure.KindOf(failure.Denied).Header()
 }
 
 // triedAgain reports whether an answer says that the write is for whichever node
@@ -256,7 +248,7 @@ func (a *relayedAnswer) triedAgain() bool {
 
 // turnedDown says why the node at the leader's address did not serve a write.
 func (p *Peers) turnedDown(leader, address string, a *relayedAnswer) error {
-	if node := a.header.Get(api.HeaderNode); node != leader {
+	if node := a.header.Get(api.HeaderNode); node != "" && node != leader {
 		if node == p.config.NodeID {
 			node = "this node, " + node
 		}
