@@ -2,6 +2,7 @@ package clerkd
 
 import (
 	"cmp"
+	"strconv"
 	"time"
 
 	"raftkv/kvserver"
@@ -23,7 +24,7 @@ type act struct {
 
 // subject is what a request is about, as the audit shows it, and why it was refused.
 type subject struct {
-	key   string       // or lock
+	key   string       // or lock, or the number of a lease
 	needs access.Needs // of a request about several keys or a range; nil: it is about key
 	lack  *access.Lack // nil: it was not refused, or for something else
 }
@@ -36,11 +37,14 @@ var actions = map[clerkwire.Kind]string{
 	clerkwire.KindWatch: "watch",
 }
 
-// about is what a command is about: its key or lock, or what stands in its body. Of the bytes
-// of the command nothing is kept.
+// about is what a command is about: its key or lock, or the lease or the keys in its body. Of
+// the bytes of the command nothing is kept.
 func (d *Door) about(c *kv.Command) subject {
 	if len(c.Key) > 0 || d.server.Gate().Audit() == nil {
 		return subject{key: string(c.Key)}
+	}
+	if id, named := c.LeaseNamed(); named {
+		return subject{key: leaseName(id)}
 	}
 	many := *c
 	if _, err := many.Results(); err != nil {
@@ -48,6 +52,18 @@ func (d *Door) about(c *kv.Command) subject {
 	}
 	many.Value = nil
 	return subject{needs: func(fn func(auth.Right, auth.Range) bool) { many.EachNeed(fn) }}
+}
+
+// leaseName names a lease as the paths of HTTP do.
+func leaseName(id int64) string { return strconv.FormatInt(id, 10) }
+
+// aboutLease is the act about the lease that it has made, if it is a grant that was done. Which
+// lease that is may be known only then.
+func (a act) aboutLease(granted bool, r kv.Result) act {
+	if granted && a.reserved {
+		a.key = leaseName(r.Lease())
+	}
+	return a
 }
 
 // over is what a read of a range is about, which begins with key. Nothing is made of it where

@@ -219,7 +219,7 @@ func (f *forward) answer(e kvserver.Ending) {
 		said := refusedAs(d.server.Refuse(d.server.RefusedByStore(r)))
 		refused, forwarded.Detail = &said, said.Detail
 	}
-	d.end(f.act, f.action(), f.begun, refused, r.Revision)
+	d.end(f.act.aboutLease(refused == nil && f.command.Op == kv.OpGrant, r), f.action(), f.begun, refused, r.Revision)
 	answer(f.conn, clerkwire.KindForwarded, f.number, forwarded)
 }
 

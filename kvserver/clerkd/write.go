@@ -218,6 +218,7 @@ func (d *Door) answerWrite(conn *conn, h clerkwire.Header, e kvserver.Ending, no
 	if refused != nil && h.Kind == clerkwire.KindTouch {
 		refused.Decided = false // it is in no session, so nothing of it is remembered
 	}
+	noted = noted.aboutLease(refused == nil && h.Kind == clerkwire.KindGrant, e.Result)
 	d.end(noted, actions[h.Kind], begun, refused, e.Result.Revision)
 	r := e.Result
 	switch {

@@ -264,3 +264,91 @@ func TestTheLineNamesWhatTheLogRefused(t *testing.T) {
 		wantAbouts(t, file, []string{about, about})
 	})
 }
+
+// Goal (S14): the line of a grant or an end of a lease says which lease, whoever named it: over
+// HTTP, by a Clerk, and on both nodes where another one passes it on, as a command and over HTTP.
+// Method: grants under a name that the client chose and without one, ends of both, and ends that
+// are refused.
+func TestALineAboutALeaseNamesIt(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		file := &sink{}
+		audit := access.NewAudit(access.AuditConfig{To: file})
+		s, _, root, user := enforced(t, func(c *settings) { c.Access.Audit = audit })
+		c, _ := dialRaw(t, s, root)
+		session := openSession(t, c)
+		var want []string
+		about := func(lease int64) { want = append(want, fmt.Sprintf("key=%q", fmt.Sprint(lease))) }
+		for i, asked := range []int64{0, 431} {
+			code, body := askFrame(t, c, clerkwire.KindGrant, clerkwire.Grant{Session: session, Seq: uint64(2*i + 1), Lease: asked, TTL: 60_000})
+			var granted clerkwire.Granted
+			if err := granted.Parse(body); code != "" || err != nil || granted.Lease == 0 {
+				t.Fatal(code, err, granted)
+			}
+			about(granted.Lease)
+			if i == 1 { // once more, which is refused
+				code, _ = askFrame(t, c, clerkwire.KindGrant, clerkwire.Grant{Session: session, Lane: 1, Seq: 1, Lease: asked, TTL: 60_000})
+				if code != api.CodeLeaseExists {
+					t.Errorf("a second lease %d: %q", asked, code)
+				}
+				about(asked)
+			}
+			if code, _ = askFrame(t, c, clerkwire.KindRevoke, clerkwire.Revoke{Session: session, Seq: uint64(2*i + 2), Lease: granted.Lease}); code != "" {
+				t.Error(code)
+			}
+			about(granted.Lease)
+		}
+		other, _ := dialRaw(t, s, user) // which has no right to leases
+		if code, _ := askFrame(t, other, clerkwire.KindRevoke, clerkwire.Revoke{Session: 1, Seq: 1, Lease: 99}); code != api.CodeForbidden {
+			t.Errorf("the end of another's lease: %q", code)
+		}
+		about(99)
+		a := ask(s, "POST", "/v1/leases", `{"ttl":"60s"}`, jsonAs(root)...)
+		var granted api.Granted
+		a.read(t, &granted)
+		about(granted.Lease)
+		wantStatus(t, ask(s, "DELETE", "/v1/leases/"+fmt.Sprint(granted.Lease), "", as(root)...), 204)
+		about(granted.Lease)
+		wantStatus(t, ask(s, "POST", "/v1/leases", `{"ttl":"60s","lease":77}`, jsonAs(user)...), 403) // before its body was read
+		want = append(want, "")
+		c.conn.Close()
+		other.conn.Close()
+		synctest.Wait()
+		audit.Close()
+		got := file.abouts(t)
+		if len(got) > 0 && got[0] == "" { // of the session
+			got = got[1:]
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("the lines are about\n%q, want\n%q", got, want)
+		}
+	})
+	for _, frames := range []bool{false, true} {
+		files, audits := map[string]*sink{"n1": {}, "n2": {}}, map[string]*access.Audit{}
+		p, root := silentPair(t, func(c *settings) {
+			audits[c.NodeID] = access.NewAudit(access.AuditConfig{To: files[c.NodeID]})
+			c.frames, c.Access.Audit = frames, audits[c.NodeID]
+		})
+		var want []string
+		for _, body := range []string{`{"ttl":"60s"}`, `{"ttl":"60s","lease":431}`} {
+			var granted api.Granted
+			a := ask(p.follower, "POST", "/v1/leases", body, append(jsonAs(root), api.HeaderRequestID, "lease")...)
+			wantStatus(t, a, 201)
+			a.read(t, &granted)
+			path := "/v1/leases/" + fmt.Sprint(granted.Lease)
+			wantStatus(t, ask(p.follower, "DELETE", path, "", append(as(root), api.HeaderRequestID, "lease")...), 204)
+			want = append(want, fmt.Sprint(granted.Lease), fmt.Sprint(granted.Lease))
+		}
+		for _, id := range []string{"n1", "n2"} {
+			audits[id].Close()
+			var got []string
+			for _, l := range files[id].lines(t) {
+				if l.RequestID == "lease" {
+					got = append(got, l.Key)
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("frames %v: the lines of %s are about %q, want %q", frames, id, got, want)
+			}
+		}
+	}
+}

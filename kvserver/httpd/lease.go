@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"encoding/json"
 	"math"
 	"net/http"
 	"net/url"
@@ -67,9 +68,22 @@ func (d *Door) serveGrant(x *exchange) error {
 	}
 	c := kv.Grant(asked.Lease, ttl, asked.Note)
 	c.IdempotencyKey = key
-	return x.serveOnLease(c, body, func(x *exchange, _ string, r kv.Result) {
+	x.aboutLease(asked.Lease)
+	err = x.serveOnLease(c, body, func(x *exchange, _ string, r kv.Result) {
+		x.aboutLease(r.Lease())
 		_ = x.answerJSON(http.StatusCreated, api.Granted{Lease: r.Lease(), TTLMs: ttl})
 	})
+	if granted := (api.Granted{}); x.relayed != nil && json.Unmarshal(x.relayed.body, &granted) == nil {
+		x.aboutLease(granted.Lease) // a problem names none
+	}
+	return err
+}
+
+// aboutLease says for the audit which lease the request is about; 0: that is not known.
+func (x *exchange) aboutLease(id int64) {
+	if id != 0 {
+		x.about = strconv.FormatInt(id, 10)
+	}
 }
 
 // serveOnLease takes a grant or revocation through the log, in its turn.

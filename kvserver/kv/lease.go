@@ -84,6 +84,18 @@ func (c *Command) KeptOne() (id int64, one bool) {
 // Revoke returns the command that ends a lease now.
 func Revoke(id int64) Command { return Command{Op: OpRevoke, Value: body(uint64(id))} }
 
+// LeaseNamed returns the lease that a command ends, or that it grants under a name which the
+// client chose.
+func (c *Command) LeaseNamed() (id int64, named bool) {
+	if c.Op != OpRevoke && c.Op != OpGrant {
+		return 0, false
+	}
+	f := read(c.Value)
+	named = f.Byte() == bodyVersion
+	id = int64(f.Number())
+	return id, named && !f.Bad() && id != 0
+}
+
 // leaseFieldsFit is fieldsFit for operations on leases.
 func (c *Command) leaseFieldsFit() bool {
 	remembered := c.Session != (SessionCall{}) || c.IdempotencyKey != ""
