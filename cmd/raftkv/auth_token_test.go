@@ -89,7 +89,8 @@ func commandsAsRoot(t *testing.T) (c *commands, dir string) {
 
 // Goal: whoever has the right members alone hands leadership over and hears that it was done;
 // without the right status nobody is told the leader, in words that name it; health needs no
-// token, and names no node to those who have none. Method: one node that enforces identities, to which leadership goes from itself.
+// token, and names no node to those who have none. Method: one node that enforces identities, to
+// which leadership goes from itself.
 func TestLeadershipIsHandedOverByMembersAlone(t *testing.T) {
 	c, dir := commandsAsRoot(t)
 	mover := filepath.Join(dir, "mover")

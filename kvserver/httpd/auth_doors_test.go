@@ -252,7 +252,7 @@ func TestWrongTokensInFramesSlowDown(t *testing.T) {
 		}{
 			{"auth", clerk, clerkwire.KindAuth, func(token string) clerkwire.Message { return clerkwire.Auth{Token: []byte(token)} }},
 			{"forward", link, clerkwire.KindForward, func(token string) clerkwire.Message {
-				return clerkwire.Forward{RequestID: "n1-9", Left: 10 * time.Second, Token: []byte(token), Command: command, Sum: clerkwire.SumOf(command)}
+				return clerkwire.Forward{RequestID: "n9-9", Left: 10 * time.Second, Token: []byte(token), Command: command, Sum: clerkwire.SumOf(command)}
 			}},
 		} {
 			write := func(token string) {

@@ -101,11 +101,10 @@ func ForeignLists(sets ...*Set) (issuers []string) {
 	return issuers
 }
 
-// Unlisted returns the CAs of the sets' bundles that can issue certificates at a time or later
-// and of which their set has no revocation list, although it has lists: nothing that such a CA
-// issued can be revoked. A CA counts once, whatever number of certificates it has there, but
-// each of these must be able to verify a list. CAs between a bundle and a certificate are not
-// known before a certificate is shown.
+// Unlisted returns the CAs that may still issue certificates and have no list, in sets that have
+// other lists. Nothing that such a CA issued can be revoked. A CA of a bundle counts once, however
+// many certificates it has there, but each of these must be able to verify a list. CAs between a
+// bundle and a certificate are not known before a certificate is shown.
 func Unlisted(now time.Time, sets ...*Set) (cas []*x509.Certificate) {
 	for _, s := range sets {
 		if len(s.revoked.lists) == 0 {

@@ -109,8 +109,8 @@ func (k *Keys) loadClient(g *group, now time.Time) (apply func() int, is digest,
 	}, is, nil
 }
 
-// warnOfLists says which revocation lists of a file revoke nothing, as far as it can be told,
-// and of which CAs it lacks the list.
+// warnOfLists says which revocation lists of a file revoke nothing, as far as it can be told.
+// It also names each CA whose list is missing.
 func (k *Keys) warnOfLists(g *group, file string, now time.Time, sets ...*certs.Set) {
 	for _, issuer := range certs.ForeignLists(sets...) {
 		k.logger.Warn("a revocation list is of a CA that is not in the CA bundle; unless certificates have that CA between them and the bundle, it revokes nothing: name the list of the bundle's CA", "file", file, "issuer", issuer)
