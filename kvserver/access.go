@@ -244,7 +244,7 @@ func (s *Server) refusedChange(r kv.Result, change *auth.Change) error {
 	case r.Status == kv.StatusQuota:
 		return failure.Of(failure.Quota, nil, "there is no room for another one: a cluster has at most %d identities, and each of them %d tokens; remove some", auth.MaxIdentities, auth.MaxTokens)
 	case r.Status == kv.StatusForbidden && r.Length == kv.ForbiddenLastAdmin:
-		return failure.Of(failure.Denied, nil, "the cluster would have no admin with a token left, and nobody could manage it; make another admin first")
+		return failure.Of(failure.LastAdmin, nil, "the cluster would have no admin with a token left, and nobody could manage it; make another admin first")
 	case r.Status == kv.StatusForbidden:
 		return failure.Of(failure.Denied, nil, "the caller does not hold all that this would give or take: nobody grants a right or a range that he does not hold, and the state is set by an admin")
 	}

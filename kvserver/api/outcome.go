@@ -76,6 +76,7 @@ const (
 	CodeIDTaken          Code = "id_taken"           // 409
 	CodeAddressTaken     Code = "address_taken"      // 409
 	CodeUnreachable      Code = "unreachable"        // 409
+	CodeLastAdmin        Code = "last_admin"         // 409: no admin with a token would be left
 )
 
 // CodeSessionExpired is answered to Clerks only: the session of the call is not

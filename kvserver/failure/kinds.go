@@ -83,4 +83,7 @@ const (
 	AddressTaken     kind = "address taken"
 	NotReachable     kind = "not reachable"
 	StillAlive       kind = "still alive"
+
+	// Of changes of the identities.
+	LastAdmin kind = "would lose the last admin"
 )

@@ -65,6 +65,7 @@ var kinds = [...]Kind{
 	{AddressTaken, 409, api.CodeAddressTaken, api.OutcomeNotApplied, false, 0, "The address belongs to another node"},
 	{NotReachable, 409, api.CodeUnreachable, api.OutcomeNotApplied, true, 0, "The node does not answer at its address"},
 	{StillAlive, 412, api.CodePreconditionFailed, api.OutcomeNotApplied, false, 0, "The node that is to be replaced is alive"},
+	{LastAdmin, 409, api.CodeLastAdmin, api.OutcomeNotApplied, false, 0, "The cluster would have no admin left"},
 	{UnsupportedMedia, 415, api.CodeUnsupportedMedia, api.OutcomeNotApplied, false, 0, "The body has a form that is not taken here"},
 	{Expectation, 417, api.CodeExpectationFailed, api.OutcomeNotApplied, false, 0, "The expectation cannot be met"},
 	{IdempotencyMismatch, 422, api.CodeIdempotencyMismatch, api.OutcomeNotApplied, false, 0, "The idempotency key was used for another request"},

@@ -22,7 +22,7 @@ var triedAgainAfter = map[error]bool{
 	failure.Precondition: false, failure.IdempotencyMismatch: false, failure.IdempotencyFull: false, failure.Quota: false, failure.LengthRequired: false,
 	failure.ValueTooLarge: false, failure.KeyTooLong: false, failure.UnsupportedMedia: false, failure.Expectation: false, failure.Overloaded: false,
 	failure.JoinRefused: false, failure.NoSuchMember: false, failure.LevelTooLow: false, failure.ChangeInProgress: false, failure.NotCaughtUp: false, failure.WouldLoseQuorum: false,
-	failure.TooFew: false, failure.IDTaken: false, failure.AddressTaken: false, failure.NotReachable: false, failure.StillAlive: false,
+	failure.TooFew: false, failure.IDTaken: false, failure.AddressTaken: false, failure.NotReachable: false, failure.StillAlive: false, failure.LastAdmin: false,
 	failure.Unauthenticated: false, failure.Denied: false, failure.IdentityLimited: false, failure.AuditUnavailable: false,
 	failure.KeyMissing: false, failure.TooManyKeys: false, failure.TxnTooLarge: false, failure.ResultTooLarge: false,
 	failure.HeaderTooLarge: false, failure.NotImplemented: false, failure.Version: false, failure.Behind: false,

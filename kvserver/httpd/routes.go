@@ -107,7 +107,7 @@ func routeTable() []route {
 	afterRange := []int{200, 307, 400, 412, 413, 414, 422, 429, 500, 501, 503, 504}
 	afterTxn := []int{200, 307, 400, 404, 409, 411, 412, 413, 415, 422, 429, 500, 501, 503, 504, 507}
 	authReads := []int{200, 400, 404, 429, 500, 501, 503, 504}
-	authWrites := []int{200, 201, 204, 400, 404, 412, 413, 415, 422, 429, 500, 501, 503, 504, 507}
+	authWrites := []int{200, 201, 204, 400, 404, 409, 412, 413, 415, 422, 429, 500, 501, 503, 504, 507}
 	all := []route{
 		{Route{"GET", "/v1/kv/{key}", kvserver.Reads, auth.Read, reads, onReads, afterRead}, ofKey, (*Door).serveGet},
 		{Route{"HEAD", "/v1/kv/{key}", kvserver.Reads, auth.Read, reads, onReads, afterRead}, ofKey, (*Door).serveGet},

@@ -1,7 +1,10 @@
 package httpd
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"raftkv/kvserver"
@@ -78,6 +81,23 @@ func TestEveryRouteSaysItsRight(t *testing.T) {
 	for name := range wantRights {
 		if !seen[name] {
 			t.Errorf("void: there is no route %s", name)
+		}
+	}
+}
+
+// Goal: the page about TLS names the right that the settings of a cluster need: peer_tls_required
+// is one of them, and can be taken back by whoever may set it.
+// Method: the row of the route, and the sentence behind the call in docs/security.md.
+func TestTheSettingsNeedWhatThePageSays(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "security.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, behind, found := strings.Cut(string(page), "/v1/cluster/settings\n")
+	behind, _, _ = strings.Cut(behind, "\nThe way back")
+	for _, r := range routeTable() {
+		if r.Method == "PUT" && r.Path == "/v1/cluster/settings" && (!found || !strings.Contains(behind, "the right `"+r.Right.String()+"`")) {
+			t.Errorf("it needs the right %s, and the page says: %s", r.Right, strings.TrimSpace(behind))
 		}
 	}
 }

@@ -230,4 +230,8 @@ var authMutants = []mutant{
 		"\t\ts.To, s.ToBase64 = a.name(to)\n", "\t\ts.To = &to\n"),
 	inService("AU169", "TestALineIsBounded", "a line holds all keys of a transaction", "access/about.go",
 		"(len(ranges) == maxSpans || len(from)", "(len(from)"),
+	inService("AU194", "TestTheSettingsNeed", "every identity changes the settings of the cluster", "httpd/members.go",
+		"{Route{\"PUT\", \"/v1/cluster/settings\", kvserver.Free, auth.Members,", "{Route{\"PUT\", \"/v1/cluster/settings\", kvserver.Free, auth.Known,"),
+	inFile("AU196", "an admin who would be the last is told to lack a right", "kvserver/access.go",
+		"failure.Of(failure.LastAdmin,", "failure.Of(failure.Denied,", "test ./cmd/raftkv TestIdentitiesByCommands"),
 }
