@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -107,8 +108,8 @@ func (k *keeper) run() {
 	defer timer.Stop()
 	for {
 		due, lost, nap, more := k.look()
-		for _, l := range lost {
-			l.end(ErrLeaseLost)
+		for l, cause := range lost { // any order will do
+			l.end(cause)
 		}
 		for len(due) > 0 {
 			batch := due[:min(len(due), clerkwire.MaxKept)]
@@ -130,19 +131,20 @@ func (k *keeper) run() {
 	}
 }
 
-// look returns which leases are due, which are lost, and when to look again. more is false
+// look returns which leases are due, which are lost and why, and when to look again. more is false
 // if there are none.
-func (k *keeper) look() (due, lost []*Lease, nap time.Duration, more bool) {
+func (k *keeper) look() (due []*Lease, lost map[*Lease]error, nap time.Duration, more bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	nap = longestNap
 	now := k.now()
 	early := []*Lease{}
+	lost = map[*Lease]error{}
 	for l := range k.leases { // any order will do
 		age := now.since(l.sent)
 		if age >= l.limit() {
 			delete(k.leases, l)
-			lost = append(lost, l)
+			lost[l] = l.lost()
 			continue
 		}
 		nap = min(nap, l.ttl/napPart, l.limit()-age)
@@ -170,6 +172,24 @@ func (k *keeper) look() (due, lost []*Lease, nap time.Duration, more bool) {
 	return due, lost, nap, k.running
 }
 
+// noteRefusal remembers if the servers refused the caller. The caller has keeper.mu.
+func (l *Lease) noteRefusal(err error) {
+	var e *Error
+	if errors.As(err, &e) && (errors.Is(e, ErrUnauthenticated) || errors.Is(e, ErrForbidden)) {
+		refused := *e
+		refused.Outcome = api.OutcomeNotApplied // it kept nothing alive
+		l.refused = &refused
+	}
+}
+
+// lost returns why a lease is lost that could not be kept alive. The caller has keeper.mu.
+func (l *Lease) lost() error {
+	if l.refused == nil {
+		return ErrLeaseLost
+	}
+	return fmt.Errorf("%w: %w", ErrLeaseLost, l.refused)
+}
+
 // ask sends one request that keeps leases alive.
 func (k *keeper) ask(batch []*Lease) {
 	defer k.rouse()
@@ -190,13 +210,14 @@ func (k *keeper) ask(batch []*Lease) {
 		case err != nil:
 			l.again = k.now()
 			l.again.at = l.again.at.Add(l.ttl / keepAgain)
+			l.noteRefusal(err)
 		case ttls[i] == 0:
 			if k.leases[l] {
 				delete(k.leases, l)
 				gone = append(gone, l)
 			}
 		default:
-			l.sent = sent
+			l.sent, l.refused = sent, nil
 		}
 	}
 	k.mu.Unlock()

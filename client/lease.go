@@ -37,7 +37,10 @@ type Lease struct {
 	sent   moment // of the last request that was answered
 	again  moment // when a request may be sent next, after one that failed
 	asking bool   // a request is under way
-	locks  map[*Lock]bool
+	// refused is how servers refused the caller last, since a request was answered; nil: they did
+	// not.
+	refused *Error
+	locks   map[*Lock]bool
 	// releasing are grants of which releases are under way, or of unknown outcome: how many.
 	releasing map[grant]int
 }
@@ -154,7 +157,9 @@ func (l *Lease) TTL() time.Duration { return l.ttl }
 // after the last request was sent that has kept it alive; so it ends before the servers
 // end the lease, if this machine's clock runs at most a tenth slower than theirs. The time that the
 // machine has slept counts, where the system tells it (on Linux). The cause is
-// ErrLeaseLost; context.Canceled after Revoke or Abandon, and ErrClosed after Close.
+// ErrLeaseLost; context.Canceled after Revoke or Abandon, and ErrClosed after Close. Where
+// the lease was lost because the servers did not take the token or the identity lacked the
+// right, errors.Is finds ErrUnauthenticated or ErrForbidden in the cause, too.
 func (l *Lease) Context() context.Context { return l.ctx }
 
 // Revoke ends the lease now, and its keys in one change. The lease's context ends first.

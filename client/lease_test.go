@@ -184,6 +184,45 @@ func TestARefusedKeepAliveIsNotRepeatedAtOnce(t *testing.T) {
 	})
 }
 
+// Goal: a lease that is lost because the servers refused the caller says so, beside that it is
+// lost, and so does a lock that it holds; one refusal before a keep-alive that was taken is no
+// cause of what comes later. Method: a leader that forbids keep-alives, once or for ever, and
+// then falls silent.
+func TestALeaseThatWasRefusedSaysWhy(t *testing.T) {
+	for _, once := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			f := newFakeCluster(t, "n1")
+			leases := f.leases()
+			serve, refused := f.before, 0
+			f.before = func(c *fakeConn, a asked) bool {
+				if a.kind != clerkwire.KindKeepAlive || once && refused == 1 {
+					return serve(c, a)
+				}
+				refused++
+				c.refuse(a, clerkwire.Refused{Code: api.CodeUnauthenticated, Outcome: api.OutcomeNotApplied, Detail: "no such token"})
+				return true
+			}
+			c := f.dial(nil)
+			defer f.end(c)
+			l, err := c.Grant(t.Context(), time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			held := c.keeper.hold(l, "jobs", 7)
+			if once {
+				time.Sleep(time.Minute)
+				leases.set(func() { leases.silent["n1"] = true })
+			}
+			end(t, l)
+			for _, cause := range []error{context.Cause(l.Context()), context.Cause(held.Context())} {
+				if !errors.Is(cause, ErrLeaseLost) || errors.Is(cause, ErrUnauthenticated) == once || errors.Is(cause, ErrOutcomeUnknown) {
+					t.Errorf("refused once %v: lost because of %v", once, cause)
+				}
+			}
+		})
+	}
+}
+
 // Goal: leases that are due soon go along with one that is due, and the Clerk holds no
 // goroutine for leases that it does not have. Method: leases that came 0.2 s apart; the
 // requests of half a minute.

@@ -170,6 +170,8 @@ var clientMutants = []mutant{
 		"\t\tif ttls[0] != 0 {", "\t\tif ttls[0] == 1 {", "test ./kvserver/clerkd TestALeaderOutlives"),
 	inFile("LC18", "observers are not told that nobody leads", "client/lead.go",
 		"\t\tcase h.Token == last.Token:", "\t\tcase h.Token == last.Token+1:", "test ./kvserver/clerkd TestLeadershipPasses"),
+	inFile("AU193", "a lease that the servers refused to keep is lost without a reason", "client/keeper.go",
+		"\tif l.refused == nil {", "\tif true {", "test ./client TestALeaseThatWas"),
 	inFile("LC14", "a keep-alive that was refused is sent again at once", "client/keeper.go",
 		"\t\t\tl.again.at = l.again.at.Add(l.ttl / keepAgain)\n", "", "test ./client TestARefusedKeep"),
 	inFile("UP1", "an update forgets which value it has read", "client/update.go",
