@@ -182,7 +182,8 @@ func newCertCRL() *cobra.Command {
 		Short: "Make a revocation list, or add to it: crl.pem",
 		Long: `Add certificates to the list of those of a CA that are to be refused from now on, for
 --tls-crl and --peer-tls-crl. A list that is there keeps what it holds, and is dated anew;
-where there is none, one is made: without --revoke an empty one, to begin with.
+where there is none, one is made: without --revoke an empty one, to begin with. Lists of
+other CAs in the same file stay as they are.
 
 A certificate is named by its file, or by its serial number as 'cert inspect' and the logs
 of nodes print it, in hexadecimal. Digits alone can be either: write 0x before a number in
@@ -202,20 +203,20 @@ hexadecimal, or dec: before a decimal one.`,
 			}
 			var serials []*big.Int
 			for _, name := range s.revoked {
-				serial, err := serialOf(name)
+				serial, err := serialOf(name, a.Cert)
 				if err != nil {
 					return err
 				}
 				serials = append(serials, serial)
 			}
 			list := target.File{Path: filepath.Join(s.dir, "crl.pem"), Force: true, Mode: 0o644}
-			var old *x509.RevocationList
+			var old []*x509.RevocationList
 			if !s.force {
-				if old, err = listOfRevoked(list.Path); err != nil {
+				if old, err = listsOfRevoked(list.Path); err != nil {
 					return exit.Fail(fmt.Errorf("%w; with --force a new list takes its place, which forgets what it held", err))
 				}
 			}
-			text, err := a.Extend(old, serials, time.Now(), s.valid())
+			text, err := a.ExtendAmong(old, serials, time.Now(), s.valid())
 			if err != nil {
 				return exit.Fail(fmt.Errorf("%s: %w; name its CA with --ca and --ca-key, or begin a new list with --force if no node trusts that CA any more", list.Path, err))
 			}
@@ -228,14 +229,15 @@ hexadecimal, or dec: before a decimal one.`,
 	}
 	s.addTo(command, defaultCertDays)
 	command.Flags().Lookup("days").Usage = "when the next list is due; one that is past that goes on to count"
-	command.Flags().Lookup("force").Usage = "begin a new list, and forget the one that is there"
+	command.Flags().Lookup("force").Usage = "begin a new list, and forget what the file holds"
 	s.addSignerTo(command)
 	command.Flags().StringSliceVar(&s.revoked, "revoke", nil, "certificates to be refused: files, or serial numbers")
 	return command
 }
 
-// listOfRevoked reads the revocation list in a file; nil if there is none.
-func listOfRevoked(path string) (*x509.RevocationList, error) {
+// listsOfRevoked reads the revocation lists in a file, of one CA or of several; none if there is
+// no file.
+func listsOfRevoked(path string) (lists []*x509.RevocationList, err error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -243,15 +245,18 @@ func listOfRevoked(path string) (*x509.RevocationList, error) {
 	if err != nil {
 		return nil, err
 	}
-	block, rest := pem.Decode(text)
-	if block == nil || block.Type != "X509 CRL" || len(strings.TrimSpace(string(rest))) > 0 {
-		return nil, fmt.Errorf("%s holds something else than one revocation list in PEM", path)
+	for len(lists) == 0 || len(strings.TrimSpace(string(text))) > 0 {
+		block, rest := pem.Decode(text)
+		if block == nil || block.Type != "X509 CRL" {
+			return nil, fmt.Errorf("%s holds something else than revocation lists in PEM", path)
+		}
+		list, err := x509.ParseRevocationList(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		lists, text = append(lists, list), rest
 	}
-	list, err := x509.ParseRevocationList(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return list, nil
+	return lists, nil
 }
 
 // maxSerialDigits is more than any serial number has, which RFC 5280 bounds by 20 bytes.
@@ -261,12 +266,16 @@ const maxSerialDigits = 64
 // hexadecimal one of that length has letters.
 const clearSerialDigits = 33
 
-// serialOf returns the serial number of the certificate in a file, or the one that a text is.
-func serialOf(name string) (*big.Int, error) {
+// serialOf returns the serial number of the certificate in a file, which must be of the CA whose
+// list is to hold it, or the one that a text is.
+func serialOf(name string, ca *x509.Certificate) (*big.Int, error) {
 	if _, err := os.Stat(name); err == nil {
 		some, err := certificatesOf(name)
 		if err != nil {
 			return nil, err
+		}
+		if err := some[0].CheckSignatureFrom(ca); err != nil {
+			return nil, exit.Fail(fmt.Errorf("--revoke %s: the certificate is of %q, and a list of %q does not revoke it; name its CA with --ca and --ca-key", name, some[0].Issuer, ca.Subject))
 		}
 		return some[0].SerialNumber, nil
 	}
@@ -307,8 +316,10 @@ func newCertInspect() *cobra.Command {
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			for _, name := range args {
-				if list, err := listOfRevoked(name); err == nil && list != nil {
-					showRevoked(command.OutOrStdout(), name, list)
+				if lists, err := listsOfRevoked(name); err == nil && lists != nil {
+					for _, list := range lists {
+						showRevoked(command.OutOrStdout(), name, list)
+					}
 					continue
 				}
 				all, err := certificatesOf(name)

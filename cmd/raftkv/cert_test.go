@@ -58,7 +58,7 @@ func TestCertificatesAreMade(t *testing.T) {
 	if said := cert(exit.Failed, "crl --dir DIR/other"); !strings.Contains(said, "--force") {
 		t.Errorf("something else is in place of a list: %s", said)
 	}
-	if said := cert(exit.Failed, "crl --dir DIR --ca DIR/other/ca.pem --ca-key DIR/other/ca-key.pem --revoke 0x1"); !strings.Contains(said, "not of this CA") || !strings.Contains(said, "--force") || inspect() != before {
+	if said := cert(exit.Failed, "crl --dir DIR --ca DIR/other/ca.pem --ca-key DIR/other/ca-key.pem --revoke 0x1"); !strings.Contains(said, "none is of this CA") || !strings.Contains(said, "--force") || inspect() != before {
 		t.Errorf("a list of another CA: %s", said)
 	}
 	if said := cert(exit.Failed, "node --dir DIR --id n9 --ca DIR/other/ca.pem"); !strings.Contains(said, filepath.Join(dir, "ca-key.pem")) || !strings.Contains(said, filepath.Join(dir, "other", "ca.pem")) || !strings.Contains(said, "--ca-key") {
@@ -102,5 +102,49 @@ func TestCertificatesAreMade(t *testing.T) {
 	}
 	if code := run([]string{"cert", "inspect", filepath.Join(dir, "ca-key.pem")}, io.Discard, io.Discard); code != exit.Failed {
 		t.Errorf("a key is inspected: code %d", code)
+	}
+}
+
+// Goal: while one CA takes the place of another, a file holds the lists of both, and each can be
+// added to: the other one stays as it is, two of one CA become one, and a certificate of another
+// CA is refused. Method: the commands, in two directories.
+func TestAFileOfTwoRevocationLists(t *testing.T) {
+	dir := t.TempDir()
+	cert := func(want int, words string) string {
+		t.Helper()
+		var said strings.Builder
+		if code := run(append([]string{"cert"}, strings.Fields(strings.ReplaceAll(words, "DIR", dir))...), &said, &said); code != want {
+			t.Errorf("cert %s: code %d, want %d: %s", words, code, want, said.String())
+		}
+		return said.String()
+	}
+	for _, of := range []string{"old", "new"} {
+		cert(exit.Done, "ca --dir DIR/"+of+" --name "+of)
+		cert(exit.Done, "crl --dir DIR/"+of)
+		cert(exit.Done, "node --dir DIR/"+of+" --id n1")
+	}
+	file := func(name string) string {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		Must(t, err)
+		return string(text)
+	}
+	for _, name := range []string{"ca.pem", "crl.pem"} {
+		Must(t, os.WriteFile(filepath.Join(dir, "old", name), []byte(file("old/"+name)+file("new/"+name)), 0o600))
+	}
+	const byNew = " --ca DIR/new/ca.pem --ca-key DIR/new/ca-key.pem"
+	cert(exit.Done, "crl --dir DIR/old --revoke DIR/old/node-n1.pem")
+	if !strings.Contains(file("old/crl.pem"), file("new/crl.pem")) {
+		t.Error("the list of the other CA is another one now")
+	}
+	cert(exit.Done, "crl --dir DIR/old --revoke 0x2000"+byNew)
+	Must(t, os.WriteFile(filepath.Join(dir, "old", "crl.pem"), []byte(file("old/crl.pem")+file("new/crl.pem")), 0o600))
+	cert(exit.Done, "crl --dir DIR/old --revoke DIR/new/node-n1.pem"+byNew)
+	said := cert(exit.Done, "inspect DIR/old/crl.pem")
+	if strings.Count(said, "issuer   CN=old") != 1 || strings.Count(said, "issuer   CN=new") != 1 || strings.Count(said, "revoked  ") != 3 || strings.Contains(said, "none") {
+		t.Errorf("the lists are\n%s", said)
+	}
+	before := file("old/crl.pem")
+	if said := cert(exit.Failed, "crl --dir DIR/old --revoke DIR/new/node-n1.pem"); !strings.Contains(said, "name its CA with --ca") || file("old/crl.pem") != before {
+		t.Errorf("a certificate of the other CA: %s", said)
 	}
 }

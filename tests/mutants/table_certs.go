@@ -28,4 +28,6 @@ var certsMutants = []mutant{
 		"if !known && !slices.Contains(issuers, issuer) {", "if known || !slices.Contains(issuers, issuer) {", "test ./cmd/raftkv/internal/secure TestAListOfAnotherCA"),
 	inFile("AU161", "a CA counts as one with a list for the sake of its name", "raft/certs/revoked.go",
 		" && l.signedBy(ca)\n\t})", "\n\t})", "test ./cmd/raftkv/internal/secure TestACAWithoutAList"),
+	inFile("AU197", "a list that is added to takes the place of those of other CAs", "raft/certs/issue/issue.go",
+		"\treturn append(others, own...), err\n", "\treturn own, err\n", "test ./cmd/raftkv TestAFileOfTwo"),
 }

@@ -434,66 +434,6 @@ func TestANodeIsOpenOnlyIfThatWasSaid(t *testing.T) {
 	serves(true, open...)
 }
 
-// Goal: the walk in docs/security.md leads from nothing to TLS on all ports and identities
-// that are enforced, in twelve commands, with files that others cannot read. Method: they are run by bash, on ports of their own.
-func TestTheWalkToTLSAndTokens(t *testing.T) {
-	t.Parallel()
-	document, err := os.ReadFile(filepath.Join("..", "..", "docs", "security.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, walk, _ := strings.Cut(string(document), "\n## From nothing to TLS and tokens\n")
-	walk, _, _ = strings.Cut(walk, "\n## ")
-	var script strings.Builder
-	script.WriteString("set -euo pipefail\nexport PATH=" + filepath.Dir(cluster.Program) + ":$PATH\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n")
-	commands := 0
-	twelve, _, _ := strings.Cut(walk, "\n### ")
-	for line := range strings.Lines(twelve) {
-		if command, is := strings.CutPrefix(line, "    "); is && !strings.HasPrefix(command, " ") && !strings.HasPrefix(command, "export ") && !strings.HasPrefix(command, "members=") {
-			commands++
-		}
-	}
-	if commands != 12 {
-		t.Errorf("the walk has %d commands", commands)
-	}
-	for line := range strings.Lines(walk) {
-		command, is := strings.CutPrefix(line, "    ")
-		if !is {
-			continue
-		}
-		if strings.HasPrefix(command, "raftkv auth init") { // nodes may take a moment, and the level one more
-			script.WriteString("for i in $(seq 300); do raftkv auth state >/dev/null 2>&1 && break; sleep 0.1; done\n")
-		}
-		script.WriteString(command)
-	}
-	port := devPort(t, 3)
-	text := strings.NewReplacer("870$i", fmt.Sprintf("$((%d + i - 1))", port)).Replace(script.String())
-	for i := range 3 {
-		text = strings.ReplaceAll(text, fmt.Sprintf(":%d", 8701+i), fmt.Sprintf(":%d", port+i))
-		text = strings.ReplaceAll(text, fmt.Sprintf(":%d", 9701+i), fmt.Sprintf(":%d", port+1000+i))
-	}
-	dir := t.TempDir()
-	bash := exec.Command("bash", "-c", text)
-	bash.Dir, bash.Env = dir, append(cluster.CleanEnvironment(), "no_proxy=*")
-	output, err := bash.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, output)
-	}
-	for _, want := range []string{"raftkv://kv/node/n1, localhost, 127.0.0.1", "created, revision ", "hello, world", "3 of 3 answer", "speaks TLS only", `"code": "unauthenticated"`} {
-		if !strings.Contains(string(output), want) {
-			t.Errorf("it does not print %q:\n%s", want, output)
-		}
-	}
-	if n := strings.Count(string(output), "hello, world"); n != 2 { // by the header alone, and by curl's own file
-		t.Errorf("curl shows the value %d times, want 2:\n%s", n, output)
-	}
-	for _, name := range []string{"root.token", "svc.token", "svc.header"} {
-		if is, err := os.Stat(filepath.Join(dir, name)); err != nil || is.Mode().Perm() != 0o600 {
-			t.Errorf("%s: %v, %v; others must not read it", name, is, err)
-		}
-	}
-}
-
 // Goal (S3, and the ports of the contract): seen by openssl, both ports speak TLS 1.3 alone;
 // the client port speaks 1.2 where that was said, and no cipher without authenticated
 // encryption and forward secrecy then; no session is resumed, no other protocol above TLS is

@@ -178,6 +178,34 @@ func (a *Authority) Extend(old *x509.RevocationList, serials []*big.Int, now tim
 	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}), nil
 }
 
+// ExtendAmong is Extend for the lists of a file, which may be of several CAs: those of this one
+// become one list, and the others stay as they are.
+func (a *Authority) ExtendAmong(lists []*x509.RevocationList, serials []*big.Int, now time.Time, next time.Duration) ([]byte, error) {
+	var old *x509.RevocationList
+	var others []byte
+	all := slices.Clone(serials)
+	for _, list := range lists {
+		if list.CheckSignatureFrom(a.Cert) != nil {
+			others = append(others, pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: list.Raw})...)
+			continue
+		}
+		if old != nil && old.Number.Cmp(list.Number) > 0 {
+			old, list = list, old
+		}
+		if old != nil {
+			for _, e := range old.RevokedCertificateEntries {
+				all = append(all, e.SerialNumber)
+			}
+		}
+		old = list
+	}
+	if old == nil && others != nil {
+		return nil, fmt.Errorf("of the %d lists that are there, none is of this CA", len(lists))
+	}
+	own, err := a.Extend(old, all, now, next)
+	return append(others, own...), err
+}
+
 // newCertificate makes a key and the certificate that a CA gives it; without a CA it is its own.
 func newCertificate(template, ca *x509.Certificate, caKey crypto.Signer) (certPEM, keyPEM []byte, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
