@@ -68,44 +68,33 @@ func authCommand(use, short, long, example string, args cobra.PositionalArgs, ru
 	return command
 }
 
-// finalCodes are answers that every node would give.
-var finalCodes = []api.Code{
-	api.CodeBadRequest, api.CodeUnauthenticated, api.CodeForbidden, api.CodeNotFound, api.CodePreconditionFailed, api.CodeNotActive, api.CodeQuotaExceeded,
-}
-
-// askAuth makes a call at the first node that answers it, and reads the answer into to,
-// unless that is nil.
-func (s *clerkSettings) askAuth(ctx context.Context, method, path string, body, to any) error {
+// askAuth makes a call about identities at a node that can answer it, and reads the answer into
+// to, unless that is nil. It returns the header of the answer.
+func (s *clerkSettings) askAuth(ctx context.Context, method, path string, body, to any, headers ...string) (http.Header, error) {
 	endpoints, err := s.servers()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var text []byte
-	headers := []string{}
+	call := ask.Call{Method: method, Path: path, Headers: headers, To: to, Code: codeOfAuth, Sentence: "no node did it: "}
 	if body != nil {
-		if text, err = json.Marshal(body); err != nil {
-			return err
+		if call.Body, err = json.Marshal(body); err != nil {
+			return nil, err
 		}
-		headers = append(headers, "Content-Type", api.MediaJSON)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	var reasons ask.Reasons
-	for _, endpoint := range endpoints {
-		err := askAuthAt(ctx, endpoint, method, path, text, to, headers)
-		if err == nil {
-			return nil
-		}
-		if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) && slices.Contains(finalCodes, refused.Code) {
-			code := exit.Failed
-			if refused.Code == api.CodeBadRequest {
-				code = exit.Usage // the same mistake, seen by the server
-			}
-			return reasons.Final(code, endpoint, err)
-		}
-		reasons.Add(endpoint, err)
+	return call.Make(ctx, endpoints)
+}
+
+// codeOfAuth is the exit code of a refusal.
+func codeOfAuth(refused *ask.RefusedError) int {
+	switch refused.Code {
+	case api.CodeBadRequest:
+		return exit.Usage // the same mistake, seen by the server
+	case api.CodeLastAdmin:
+		return exit.Refused
 	}
-	return reasons.Ended(exit.Unavailable, "no node did it: ")
+	return exit.Failed
 }
 
 // askAuthAt is askAuth at one node.
@@ -133,7 +122,8 @@ identities are off, or by an admin. The token is shown this once.`,
 		func(ctx context.Context, s *clerkSettings, out io.Writer, args []string) error {
 			admin := api.Identity{Rules: json.RawMessage(`[{"rights":["admin"]}]`)}
 			return s.makeToken(ctx, out, to, api.NewToken{Identity: args[0], Comment: "auth init"}, func() error {
-				return s.askAuth(ctx, http.MethodPut, identityPath(args[0]), admin, nil)
+				_, err := s.askAuth(ctx, http.MethodPut, identityPath(args[0]), admin, nil)
+				return err
 			})
 		})
 	addTokenTo(command, &to)
@@ -165,13 +155,10 @@ as docs/security.md describes it.`,
 			if slices.Contains(rules, "") {
 				return errors.New("a --rule is empty, and would take the rules of the identity away; give a rule, or --disabled, which ends what its tokens open")
 			}
-			if err := s.keepOthers(ctx, args[0], &asked, put.Flags().Changed); err != nil {
-				return err
-			}
 			if !json.Valid(asked.Rules) || limits != "" && !json.Valid(asked.Limits) {
 				return errors.New("a --rule or --limits is no JSON; a rule is an object such as {\"prefix\":\"orders/\",\"rights\":[\"read\"]}")
 			}
-			return s.askAuth(ctx, http.MethodPut, identityPath(args[0]), asked, nil)
+			return s.putIdentity(ctx, args[0], asked, put.Flags().Changed)
 		})
 	put.Flags().StringArrayVar(&rules, "rule", nil, "a rule, as JSON; may be given several times")
 	put.Flags().StringVar(&limits, "limits", "", `limits, as JSON: {"requests_per_second":100}`)
@@ -184,30 +171,56 @@ as docs/security.md describes it.`,
 		authCommand("get NAME", "Show an identity as JSON", "Show an identity with its rules, limits and tokens, as JSON.", `  raftkv auth identity get svc-orders`, arguments("NAME"),
 			func(ctx context.Context, s *clerkSettings, out io.Writer, args []string) error {
 				var i api.Identity
-				if err := s.askAuth(ctx, http.MethodGet, identityPath(args[0]), nil, &i); err != nil {
+				if _, err := s.askAuth(ctx, http.MethodGet, identityPath(args[0]), nil, &i); err != nil {
 					return err
 				}
 				return terminal.PrintJSON(out, i)
 			}),
 		authCommand("delete NAME", "Remove an identity with its tokens", "Remove an identity with its tokens.", `  raftkv auth identity delete svc-orders`, arguments("NAME"),
 			func(ctx context.Context, s *clerkSettings, _ io.Writer, args []string) error {
-				return s.askAuth(ctx, http.MethodDelete, identityPath(args[0]), nil, nil)
+				_, err := s.askAuth(ctx, http.MethodDelete, identityPath(args[0]), nil, nil)
+				return err
 			}))
 	return command
 }
 
-// keepOthers fills in what an identity has already, if there is one, for what no flag gives.
-func (s *clerkSettings) keepOthers(ctx context.Context, name string, asked *api.Identity, given func(flag string) bool) error {
+// maxPuts bounds how often a change of an identity begins anew because the table has changed.
+const maxPuts = 5
+
+// putIdentity makes an identity, or changes what flags give of one that is there.
+func (s *clerkSettings) putIdentity(ctx context.Context, name string, given api.Identity, isGiven func(flag string) bool) error {
+	for attempt := 1; ; attempt++ {
+		asked := given
+		seen, err := s.keepOthers(ctx, name, &asked, isGiven)
+		if err != nil {
+			return err
+		}
+		var only []string
+		if seen != "" {
+			only = []string{"If-Match", seen} // or what another admin has changed meanwhile would be undone
+		}
+		_, err = s.askAuth(ctx, http.MethodPut, identityPath(name), asked, nil, only...)
+		refused := (*ask.RefusedError)(nil)
+		moved := errors.As(err, &refused) && refused.Code == api.CodePreconditionFailed && !ask.MayBeDone(err)
+		if !moved || attempt == maxPuts {
+			return err
+		}
+	}
+}
+
+// keepOthers fills in what an identity has already, if there is one, for what no flag gives. seen
+// is the table's revision of which that is so, as an ETag; "" if nothing was filled in.
+func (s *clerkSettings) keepOthers(ctx context.Context, name string, asked *api.Identity, given func(flag string) bool) (seen string, err error) {
 	if given("rule") && given("limits") && given("disabled") {
-		return nil
+		return "", nil
 	}
 	var old api.Identity
-	err := s.askAuth(ctx, http.MethodGet, identityPath(name), nil, &old)
-	if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) && refused.Code != api.CodeUnauthenticated {
-		return nil // there is none, or it is not shown: then the change itself is refused or made
+	header, err := s.askAuth(ctx, http.MethodGet, identityPath(name), nil, &old)
+	if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) && (refused.Code == api.CodeNotFound || refused.Code == api.CodeForbidden) {
+		return "", nil // there is none, or it is not shown: then the change itself is refused or made
 	}
-	if err != nil || len(old.Rules) == 0 {
-		return err
+	if err != nil {
+		return "", err
 	}
 	if !given("rule") {
 		asked.Rules = old.Rules
@@ -218,12 +231,12 @@ func (s *clerkSettings) keepOthers(ctx context.Context, name string, asked *api.
 	if !given("disabled") {
 		asked.Disabled = old.Disabled
 	}
-	return nil
+	return header.Get("Etag"), nil
 }
 
 func (s *clerkSettings) listIdentities(ctx context.Context, out io.Writer) error {
 	var all api.Identities
-	if err := s.askAuth(ctx, http.MethodGet, "/v1/auth/identities", nil, &all); err != nil {
+	if _, err := s.askAuth(ctx, http.MethodGet, "/v1/auth/identities", nil, &all); err != nil {
 		return err
 	}
 	if s.json {
@@ -257,7 +270,7 @@ enforce (what no rule grants is refused). Only an admin can set it.`,
 				}
 				method, asked = http.MethodPut, api.AuthState{State: args[0]}
 			}
-			if err := s.askAuth(ctx, method, "/v1/auth/state", asked, &state); err != nil {
+			if _, err := s.askAuth(ctx, method, "/v1/auth/state", asked, &state); err != nil {
 				return err
 			}
 			if s.json {
@@ -289,7 +302,7 @@ or on the system. Exit code 1 says that it may not.`,
 				}
 			}
 			var answer api.AuthChecked
-			if err := s.askAuth(ctx, http.MethodPost, "/v1/auth/check", asked, &answer); err != nil {
+			if _, err := s.askAuth(ctx, http.MethodPost, "/v1/auth/check", asked, &answer); err != nil {
 				return err
 			}
 			if s.json {
@@ -421,7 +434,7 @@ func (o *observation) lacks(endpoints []string, failures []error) (missing error
 		reasons.Add(endpoints[i], err)
 		if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) {
 			codes[refused.Code] = true
-			final = slices.Contains(finalCodes, refused.Code)
+			final = !refused.IsUnavailable()
 		}
 	}
 	lacking := len(reasons.Unwrap())

@@ -116,7 +116,11 @@ func TestIdentitiesByCommands(t *testing.T) {
 	}
 	c.want(exit.Done, "auth", "check", "svc", "read", "--key", "svc/1")
 	c.want(exit.Failed, "auth", "check", "svc", "list", "--prefix", "svc/")
-	c.want(exit.Denied, "auth", "identity", "delete", "root")
+	for _, last := range [][]string{{"delete", "root"}, {"put", "root", "--disabled"}} {
+		if out := c.want(exit.Refused, append([]string{"auth", "identity"}, last...)...); !strings.Contains(out, "make another admin first (last_admin)") {
+			t.Errorf("%v: %q", last, out)
+		}
+	}
 	c.tokenFile = svc
 	c.want(exit.Done, "put", "svc/1", "value")
 	if out := c.want(exit.Done, "get", "svc/1"); strings.TrimSpace(out) != "value" {

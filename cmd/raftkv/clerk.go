@@ -273,8 +273,9 @@ func (s *clerkSettings) dial(ctx context.Context, config client.Config) (clerk *
 // ending gives an error of the Clerk its words and its exit code.
 func (s *clerkSettings) ending(err error) error {
 	var e *client.Error
-	if !errors.As(err, &e) {
-		return err // a setting of the Clerk, a file of the user's
+	var settled *exit.Ending
+	if !errors.As(err, &e) || errors.As(err, &settled) {
+		return err // a setting of the Clerk, a file of the user's; or it has both
 	}
 	text := &refusal.Worded{Text: s.explain(e), Err: e}
 	switch {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -100,8 +100,10 @@ func (s *clerkSettings) show(out io.Writer, l shownLeader) error {
 	return err
 }
 
-// handOver asks the nodes in turn until one has done it: each passes the request
-// on to the leader. It returns what that node answered, and where the leader takes clients if
+// whereLimit bounds the search for the address of a new leader: other nodes may be silent.
+const whereLimit = 2 * time.Second
+
+// handOver asks the nodes until one has done it: each passes the request on to the leader. It returns what that node answered, and where the leader takes clients if
 // its status may be seen, which needs another right.
 func (s *clerkSettings) handOver(ctx context.Context, to string) (l shownLeader, err error) {
 	var none shownLeader
@@ -113,32 +115,29 @@ func (s *clerkSettings) handOver(ctx context.Context, to string) (l shownLeader,
 	if err != nil {
 		return none, err
 	}
+	var leader api.Leader
+	call := ask.Call{
+		Method: http.MethodPost, Path: "/v1/leader", Body: body, To: &leader, Sentence: fmt.Sprintf("leadership was not handed to %s: ", to),
+		Check: func() error {
+			if leader.Leader != to {
+				return fmt.Errorf("%s leads", leader.Leader)
+			}
+			return nil
+		},
+		// That there is no such node is the same everywhere.
+		Elsewhere: func(refused *ask.RefusedError) bool { return refused.Code != api.CodeBadRequest },
+		Code:      func(*ask.RefusedError) int { return exit.Usage },
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	var reasons ask.Reasons
-	for _, endpoint := range endpoints {
-		response, err := ask.Node(ctx, endpoint, http.MethodPost, "/v1/leader", bytes.NewReader(body), "Content-Type", api.MediaJSON)
-		if err == nil {
-			var leader api.Leader
-			err = json.NewDecoder(io.LimitReader(response.Body, ask.MaxStatusBytes)).Decode(&leader)
-			response.Body.Close()
-			if err == nil && leader.Leader != to {
-				err = fmt.Errorf("%s leads", leader.Leader)
-			}
-			if err == nil {
-				l := shownLeader{Leader: leader.Leader, Term: leader.Term}
-				for _, n := range status.AskAll(ctx, endpoints, s.timeout) {
-					if n.Status != nil && n.Node == l.Leader {
-						l.Endpoint = n.Endpoint
-					}
-				}
-				return l, nil
-			}
-		}
-		if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) && refused.Code == api.CodeBadRequest {
-			return none, err // it is the same everywhere: there is no such node
-		}
-		reasons.Add(endpoint, err)
+	if _, err := call.Make(ctx, endpoints); err != nil {
+		return none, err
 	}
-	return none, reasons.Ended(exit.Unavailable, fmt.Sprintf("leadership was not handed to %s: ", to))
+	l = shownLeader{Leader: leader.Leader, Term: leader.Term}
+	for _, n := range status.AskAll(ctx, endpoints, min(s.timeout, whereLimit)) {
+		if n.Status != nil && n.Node == l.Leader {
+			l.Endpoint = n.Endpoint
+		}
+	}
+	return l, nil
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/raft/vfs"
 )
 
@@ -79,4 +80,60 @@ func waitForFile(t *testing.T, name string) string {
 	}
 	t.Fatalf("there is no file %s", name)
 	return ""
+}
+
+// Goal: whoever keeps a lease by a token that was revoked hears that, and by the right exit code:
+// lease keep by 14, lock by 11 because its command was ended, and elect says why it lost before it
+// stands again, which ends it by 14. Method: one node that enforces identities, leases of a few seconds.
+func TestARevokedTokenIsNamedWhereALeaseIsLost(t *testing.T) {
+	c, dir := commandsAsRoot(t)
+	c.want(exit.Done, "auth", "identity", "put", "svc", "--rule", `{"lock":"","rights":["acquire"]}`, "--rule", `{"rights":["status"]}`, "--rule", `{"prefix":"","rights":["lease"]}`)
+	c.want(exit.Done, "auth", "state", "enforce")
+	for _, row := range []struct {
+		name string
+		args func(lease string) []string
+		code int
+		says []string
+	}{
+		{"keep", func(lease string) []string { return []string{"lease", "keep", lease} }, exit.Denied, []string{"could not be kept alive", "The token of"}},
+		{"lock", func(string) []string { return []string{"lock", "a", "--ttl", "2s"} }, exit.LockLost, []string{`the lock "a" was lost, and the command was ended: `, "The token of"}},
+		{"elect", func(string) []string { return []string{"elect", "b", "me", "--ttl", "2s"} }, exit.Denied, []string{"standing again: ", "The token of"}},
+	} {
+		token := filepath.Join(dir, row.name)
+		c.want(exit.Done, "auth", "token", "create", "svc", "--token-to", token)
+		text, err := os.ReadFile(token)
+		Must(t, err)
+		as := []string{"--endpoints", c.endpoints, "--token-file", token}
+		var out strings.Builder
+		if code := run(append([]string{"lease", "grant", "4s"}, as...), &out, &out); code != exit.Done {
+			t.Fatalf("%s: %s", row.name, out.String())
+		}
+		args := append(row.args(strings.TrimSpace(out.String())), as...)
+		began := filepath.Join(dir, row.name+".began")
+		if row.name != "keep" {
+			args = append(args, "--", "sh", "-c", "echo begun >"+began+".new; mv "+began+".new "+began+"; exec sleep 600")
+		}
+		var said lockedBuffer
+		ended := make(chan int, 1)
+		go func() { ended <- run(args, &said, &said) }()
+		if row.name == "keep" {
+			time.Sleep(time.Second) // it runs by then
+		} else {
+			waitForFile(t, began)
+		}
+		c.want(exit.Done, "auth", "token", "revoke", string(text[len("rkt1_"):len("rkt1_")+8]))
+		select {
+		case code := <-ended:
+			if code != row.code {
+				t.Errorf("%s: code %d, want %d: %s", row.name, code, row.code, said.String())
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s does not end", row.name)
+		}
+		for _, want := range row.says {
+			if !strings.Contains(said.String(), want) {
+				t.Errorf("%s says %q, without %q", row.name, said.String(), want)
+			}
+		}
+	}
 }

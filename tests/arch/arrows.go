@@ -98,8 +98,8 @@ var arrows = map[string][]string{
 	"cmd/raftkv/internal/exit":       {},
 	"cmd/raftkv/internal/discover":   {},
 	"cmd/raftkv/internal/change":     {"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "client", "kvserver/api"},
-	"cmd/raftkv/internal/lease":      {"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "client", "kvserver/api"},
-	"cmd/raftkv/internal/guarded":    {"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "client", "kvserver/api"},
+	"cmd/raftkv/internal/lease":      {"cmd/raftkv/internal/exit", "cmd/raftkv/internal/refusal", "cmd/raftkv/internal/terminal", "client", "kvserver/api"},
+	"cmd/raftkv/internal/guarded":    {"cmd/raftkv/internal/exit", "cmd/raftkv/internal/refusal", "cmd/raftkv/internal/terminal", "client", "kvserver/api"},
 	"cmd/raftkv/internal/terminal":   {"client"}, // of the client only how refusals are worded
 	"cmd/raftkv/internal/settings":   {"cmd/raftkv/internal/inventory"},
 	"cmd/raftkv/internal/ask":        {"cmd/raftkv/internal/exit", "kvserver/api", "kvserver/auth"}, // of auth only Secret

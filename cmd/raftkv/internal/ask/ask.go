@@ -126,7 +126,7 @@ func Node(ctx context.Context, endpoint, method, path string, body io.Reader, he
 	}
 	connected := false // the request may have gone out
 	request = request.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }}))
-	changes := method != http.MethodGet && !strings.HasPrefix(path, checkPath)
+	changes := changes(method, path)
 	response, err := nodeClient.Do(request)
 	if err != nil {
 		return nil, unanswered(err, changes && connected)
@@ -138,8 +138,16 @@ func Node(ctx context.Context, endpoint, method, path string, body io.Reader, he
 	return response, nil
 }
 
-// checkPath is where a POST asks and changes nothing.
-const checkPath = "/v1/auth/check"
+// Where a POST asks and changes nothing: a path, and the query of others.
+const (
+	checkPath = "/v1/auth/check"
+	dryRun    = "?dry_run"
+)
+
+// changes reports whether a request is to change something.
+func changes(method, path string) bool {
+	return method != http.MethodGet && !strings.HasPrefix(path, checkPath) && !strings.HasSuffix(path, dryRun)
+}
 
 // unanswered words the error of a request that got no answer. maybeDone says that the node may
 // have done it all the same.
@@ -190,9 +198,16 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string { return e.text }
 
-// IsUnavailable reports whether another node may do what this one could not.
+// IsUnavailable reports whether another node may do what this one could not. Limits of
+// identities and of load are those of each node; a store that is full is full everywhere.
 func (e *RefusedError) IsUnavailable() bool {
-	return e.Code == "" || e.status >= 500 && e.status != http.StatusNotImplemented
+	return e.Code == "" || e.status == http.StatusTooManyRequests ||
+		e.status >= 500 && e.status != http.StatusNotImplemented && e.status != http.StatusInsufficientStorage
+}
+
+// OfCaller reports whether the node refused the caller, by what it knows of identities.
+func (e *RefusedError) OfCaller() bool {
+	return e.Code == api.CodeUnauthenticated || e.Code == api.CodeForbidden
 }
 
 // IsGuard reports whether the request was refused because of the state that it met.

@@ -12,6 +12,7 @@ import (
 
 	"raftkv/client"
 	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/refusal"
 	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/kvserver/api"
 )
@@ -50,10 +51,11 @@ func (t *terms) addTo(command *cobra.Command) {
 	flags.DurationVar(&t.delay, "delay", defaultDelay, "how much longer, for a command that is being ended; 0s to 1m")
 }
 
-const lossHelp = `When the lock is lost, because no server could be reached for nine tenths of the
---ttl, the command and all that it has started in its process group get SIGTERM, and
-5 s later SIGKILL. The --delay keeps the lock free for that time. What cannot be undone
-should check RAFTKV_TOKEN: it is greater than that of every earlier holder.
+const lossHelp = `When the lock is lost, because for nine tenths of the --ttl no server could be reached
+or the servers refused the caller, the command and all that it has started in its
+process group get SIGTERM, and 5 s later SIGKILL. The --delay keeps the lock free for
+that time. What cannot be undone should check RAFTKV_TOKEN: it is greater than that of
+every earlier holder.
 docs/coordination.md says what is promised.`
 
 func lock(c Client) *cobra.Command {
@@ -141,7 +143,7 @@ func runHeld(ctx context.Context, command *cobra.Command, held *client.Lock, arg
 	code, lost, err := runUnder(ctx, command, held, args)
 	switch {
 	case lost:
-		return exit.With(exit.LockLost, fmt.Errorf("the lock %.64q was lost, and the command was ended", held.Name()))
+		return exit.With(exit.LockLost, lossOf(held, fmt.Sprintf("the lock %.64q was lost, and the command was ended", held.Name())))
 	case err != nil:
 		return err
 	}
@@ -151,6 +153,15 @@ func runHeld(ctx context.Context, command *cobra.Command, held *client.Lock, arg
 		return exit.With(exit.LockLost, fmt.Errorf("the lock %.64q was lost before the command had ended", held.Name()))
 	}
 	return exit.Silently(code) // where it could not be released, it ends with the lease
+}
+
+// lossOf says that a lock was lost, and why, where the servers refused to keep its lease alive.
+func lossOf(held *client.Lock, what string) error {
+	var refused *client.Error
+	if errors.As(context.Cause(held.Context()), &refused) {
+		return refusal.Because(what, refused)
+	}
+	return errors.New(what)
 }
 
 // releaseLimit bounds how long the end of a command waits for the servers.
@@ -201,7 +212,8 @@ func (t *terms) stand(ctx context.Context, clerk *client.Clerk, command *cobra.C
 		code, lost, err := runUnder(ctx, command, l.Lock, args[2:])
 		switch {
 		case lost:
-			fmt.Fprintf(command.ErrOrStderr(), "raftkv: leadership of %.64q was lost, and the command was ended; standing again\n", args[0])
+			what := fmt.Sprintf("leadership of %.64q was lost, and the command was ended; standing again", args[0])
+			fmt.Fprintf(command.ErrOrStderr(), "raftkv: %s\n", terminal.Harmless(lossOf(l.Lock, what).Error()))
 			return nil
 		case err != nil:
 			return err

@@ -14,6 +14,7 @@ import (
 
 	"raftkv/client"
 	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/refusal"
 	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/kvserver/api"
 )
@@ -93,7 +94,7 @@ func keep(c Client) *cobra.Command {
 		Short: "Keep a lease alive for as long as the command runs",
 		Long: `Keep a lease alive until the command is interrupted, which leaves the lease to end
 when its TTL is over. Exit code 10 says that the lease is gone, or that it could not
-be kept alive and may be.`,
+be kept alive and may be; 14 that it could not because the servers refused the caller.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			id, err := parseID(args[0])
@@ -111,13 +112,22 @@ be kept alive and may be.`,
 				case <-ctx.Done():
 					return nil
 				case <-l.Context().Done():
-					return exit.With(exit.LeaseGone, fmt.Errorf("the lease %d is gone, or could not be kept alive for nine tenths of its TTL of %v", id, l.TTL()))
+					return lost(l)
 				}
 			})
 		},
 	}
 	c.AddTo(command)
 	return command
+}
+
+// lost is the error of a lease that is kept alive no longer.
+func lost(l *client.Lease) error {
+	var refused *client.Error
+	if errors.As(context.Cause(l.Context()), &refused) {
+		return exit.With(exit.Denied, refusal.Because(fmt.Sprintf("the lease %d could not be kept alive for nine tenths of its TTL of %v", l.ID(), l.TTL()), refused))
+	}
+	return exit.With(exit.LeaseGone, fmt.Errorf("the lease %d is gone, or could not be kept alive for nine tenths of its TTL of %v", l.ID(), l.TTL()))
 }
 
 func revoke(c Client) *cobra.Command {

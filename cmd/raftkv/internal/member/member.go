@@ -8,7 +8,6 @@ package member
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -78,40 +77,33 @@ func (c *caller) forLonger(wait time.Duration) (context.Context, context.CancelF
 	return ctx, func() { cancel(); end() }
 }
 
-// call sends a request to the nodes, one after the other, until one has answered it, and
-// decodes the answer. A refusal by a guard ends the process with code 7.
+// call makes a request at a node that can answer it, and decodes the answer. A refusal by a
+// guard ends the process with code 7.
 func (c *caller) call(ctx context.Context, method, path string, body, to any, headers ...string) error {
 	endpoints, err := c.Servers()
 	if err != nil {
 		return err
 	}
-	var text []byte
+	call := ask.Call{
+		Method: method, Path: path, Headers: headers, To: to, Code: codeOf,
+		Elsewhere: func(refused *ask.RefusedError) bool { return isOlder(method, path, refused) },
+		Once:      method == http.MethodPost && path == tokensPath, // each makes a token
+	}
 	if body != nil {
-		if text, err = json.Marshal(body); err != nil {
+		if call.Body, err = json.Marshal(body); err != nil {
 			return err
 		}
-		headers = append(headers, "Content-Type", api.MediaJSON)
 	}
-	var reasons ask.Reasons
-	for _, endpoint := range endpoints {
-		response, err := ask.Node(ctx, endpoint, method, path, bytes.NewReader(text), headers...)
-		if err == nil {
-			defer response.Body.Close()
-			if to == nil {
-				return nil
-			}
-			return json.NewDecoder(io.LimitReader(response.Body, ask.MaxStatusBytes)).Decode(to)
-		}
-		var refused *ask.RefusedError
-		if errors.As(err, &refused) && !refused.IsUnavailable() && !isOlder(method, path, refused) {
-			if refused.IsGuard() {
-				return exit.With(exit.Refused, err)
-			}
-			return reasons.Final(exit.Failed, endpoint, err)
-		}
-		reasons.Add(endpoint, err)
+	_, err = call.Make(ctx, endpoints)
+	return err
+}
+
+// codeOf is the exit code of a refusal.
+func codeOf(refused *ask.RefusedError) int {
+	if refused.IsGuard() {
+		return exit.Refused
 	}
-	return reasons.Ended(exit.Unavailable, "")
+	return exit.Failed
 }
 
 // isOlder reports whether a node, or the leader to which it passed the request on, runs a
@@ -154,9 +146,14 @@ func (c *caller) change(b api.MembersChange) error {
 		defer cancel()
 	}
 	var done api.MembersPlan
-	// A node that is asked waits for a part of the time: what it answers must come in time.
-	path := fmt.Sprintf("/v1/members?wait=%v", max(min(time.Until(until)/2, longestAsk), 0).Truncate(time.Millisecond))
-	err := c.call(ctx, http.MethodPost, path, b, &done, "If-Match", fmt.Sprintf("%q", fmt.Sprint(plan.Version)), api.HeaderIdempotencyKey, plan.Change)
+	// A node that is asked waits for less than its share of the time: what it answers must come
+	// in that.
+	endpoints, err := c.Servers()
+	if err != nil {
+		return err
+	}
+	path := fmt.Sprintf("/v1/members?wait=%v", max(min(time.Until(until)/time.Duration(len(endpoints)+1), longestAsk), 0).Truncate(time.Millisecond))
+	err = c.call(ctx, http.MethodPost, path, b, &done, "If-Match", fmt.Sprintf("%q", fmt.Sprint(plan.Version)), api.HeaderIdempotencyKey, plan.Change)
 	if err != nil {
 		return err
 	}

@@ -84,6 +84,8 @@ func (c Caller) Judge(err error) error {
 	case code == "" || errors.As(err, &silent):
 		return err
 	case errors.As(err, &failed) || !errors.As(err, &ending):
+	case ending.Code == exit.LockLost: // its command has ended for it, whatever the cause
+		return exit.With(ending.Code, errors.New(err.Error()+c.advice(code, err.Error())))
 	case ending.Code != exit.Failed && ending.Code != exit.Unavailable && ending.Code != exit.Denied:
 		return err
 	}
@@ -94,7 +96,7 @@ func (c Caller) Judge(err error) error {
 func (c Caller) advice(code api.Code, said string) string {
 	switch {
 	case code == api.CodeForbidden && !strings.Contains(said, "right"):
-		return "" // it is not for want of a right: a host that is not served, the last admin
+		return "" // it is not for want of a right: a host that is not served
 	case c.Token == "":
 		return ". No token was sent: name a file with one by --token-file or RAFTKV_TOKEN_FILE" + c.Hint
 	case code == api.CodeUnauthenticated:
@@ -138,3 +140,9 @@ type Worded struct {
 func (w *Worded) Error() string { return w.Text }
 
 func (w *Worded) Unwrap() error { return w.Err }
+
+// Because returns an error that says what happened and that a server's refusal is the cause,
+// which Judge and errors.Is find in it.
+func Because(what string, refused *client.Error) error {
+	return &Worded{Text: what + ": " + strings.TrimPrefix(refused.Error(), "raftkv: "), Err: refused}
+}
