@@ -288,8 +288,17 @@ func (k *keeper) endAll() (ends []func(context.Context)) {
 		delete(k.leases, l)
 		l.end(ErrClosed)
 		locks := k.locksOf(l)
-		if l.owned || len(locks) > 0 {
-			ends = append(ends, func(ctx context.Context) { l.finish(ctx, locks) })
+		if leading := l.leading; l.owned || len(locks) > 0 {
+			ends = append(ends, func(ctx context.Context) {
+				if leading != nil {
+					select {
+					case <-leading:
+					case <-ctx.Done():
+						return // it may still lead, so nobody else may before the lease ends
+					}
+				}
+				l.finish(ctx, locks)
+			})
 		}
 	}
 	return ends

@@ -96,9 +96,28 @@ func leadUnder(ctx context.Context, held *Lock, lead func(ctx context.Context, l
 	leading, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	defer context.AfterFunc(held.ctx, func() { end(context.Cause(held.ctx)) })()
-	err = lead(leading, Leadership{Token: held.token, Lock: held})
+	returned, leads := held.lease.lead()
+	if leads {
+		defer close(returned)
+		err = lead(leading, Leadership{Token: held.token, Lock: held})
+	} else {
+		err = context.Cause(held.ctx)
+	}
 	cause := context.Cause(held.ctx)
 	return ctx.Err() == nil && (errors.Is(cause, ErrLeaseLost) || errors.Is(cause, ErrLockLost)), err
+}
+
+// lead notes that a function leads under the lease, until it closes returned. It reports false
+// if the lease has ended: then nobody may lead.
+func (l *Lease) lead() (returned chan struct{}, ok bool) {
+	k := &l.clerk.keeper
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if l.ctx.Err() != nil {
+		return nil, false
+	}
+	l.leading = make(chan struct{})
+	return l.leading, true
 }
 
 // resign gives leadership back, as far as that can be done soon. A release comes first: the

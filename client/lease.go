@@ -41,6 +41,8 @@ type Lease struct {
 	// not.
 	refused *Error
 	locks   map[*Lock]bool
+	// leading, if not nil, is closed when the function has returned that leads under the lease.
+	leading chan struct{}
 	// releasing are grants of which releases are under way, or of unknown outcome: how many.
 	releasing map[grant]int
 }

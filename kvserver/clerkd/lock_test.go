@@ -403,6 +403,51 @@ func TestLeadershipPassesOn(t *testing.T) {
 	})
 }
 
+// Goal (K2, K8): Close gives leadership back when the function that leads has returned, and not
+// before; if it does not return, the lease ends by its TTL. Method: virtual time; functions that
+// take half a second and ten to return, and another candidate.
+func TestACloseWaitsForTheFunctionThatLeads(t *testing.T) {
+	for _, takes := range []time.Duration{500 * time.Millisecond, 10 * time.Second} {
+		inBubble(t, func(t *testing.T) {
+			s, _ := newServer(t, atLevel3)
+			first, second := leaseClerk(t, s, nil), leaseClerk(t, s, nil)
+			candidate := client.Candidate{TTL: 6 * time.Second}
+			var returned, closing, next time.Time
+			ended, passed := make(chan struct{}), make(chan struct{})
+			go func() {
+				defer close(ended)
+				_ = first.Lead(t.Context(), "job", candidate, func(ctx context.Context, _ client.Leadership) error {
+					<-ctx.Done()
+					time.Sleep(takes)
+					returned = time.Now()
+					return nil
+				})
+			}()
+			synctest.Wait()
+			go func() {
+				defer close(passed)
+				_ = second.Lead(t.Context(), "job", candidate, func(context.Context, client.Leadership) error {
+					next = time.Now()
+					return nil
+				})
+			}()
+			synctest.Wait()
+			closing = time.Now()
+			first.Close()
+			<-ended
+			<-passed
+			wait := next.Sub(closing)
+			if takes < time.Second && (next.Before(returned) || wait > takes+time.Second) {
+				t.Errorf("another one leads %v after Close, and the function returned after %v", wait, returned.Sub(closing))
+			}
+			if takes > time.Second && (wait < 5*time.Second || wait > 8*time.Second) {
+				t.Errorf("another one leads %v after Close, want the TTL", wait)
+			}
+			second.Close()
+		})
+	}
+}
+
 // Goal (L3, K2): behind an outage of the servers a leader has its old lease and its old token,
 // though it could not know meanwhile that it would. Method: virtual time; a log that takes no
 // command for longer than the TTL.

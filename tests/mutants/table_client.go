@@ -134,6 +134,8 @@ var clientMutants = []mutant{
 		" && f.at(at)\n", "\n"),
 	inTests("CE26", "TestALoopThatIsLate", "the slowest of the loops that share a watch decides what the server sends", "client/feed.go",
 		"\ts.taken = max(s.taken, until)\n", "\ts.taken = until\n"),
+	inFile("CE27", "Close gives leadership back while the function that leads still runs", "client/keeper.go",
+		"\t\t\t\tif leading != nil {\n", "\t\t\t\tif leading != nil && false {\n", "test ./kvserver/clerkd TestACloseWaits"),
 	inFile("L14", "calls are made on a connection that the server wants to end", "client/conn.go",
 		"\tif c.failed != nil || c.away {\n", "\tif c.failed != nil {\n", "test ./client"),
 	inFile("LC1", "a lease counts from the answer of its keep-alive", "client/keeper.go",
