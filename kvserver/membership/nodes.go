@@ -8,11 +8,13 @@ import (
 	"raftkv/raft/members"
 )
 
-// A node is healthy that has answered within healthyTimeouts election timeouts and that lacks
-// no more than maxLacks bytes of the log (far). Ten rounds of catching up without keeping up
-// are enough to say that a learner cannot.
+// A node is healthy if it has answered within healthyTimeouts election timeouts, lacks at most
+// maxLacks bytes of the log (far), and has not stood still for hangTimeouts election timeouts
+// before something that is committed (hangs). Ten rounds of catching up without keeping up are
+// enough to say that a learner cannot.
 const (
 	healthyTimeouts = 2
+	hangTimeouts    = 5 // a leader's own write hangs after 4.5
 	maxLacks        = 4 << 20
 	maxRounds       = 10
 )
@@ -35,7 +37,9 @@ type stay struct {
 	kept   time.Time // since when it has kept up, without a vote
 	moved  time.Time // since when its addresses have differed from the record's, and been at
 	at     place
-	missed bool // it was not found at them, and that was said
+	missed bool      // it was not found at them, and that was said
+	still  time.Time // since when it has been known to lack something committed, and stood at
+	match  uint64
 }
 
 // place is the addresses that a member names.
@@ -110,6 +114,9 @@ func (d *Driver) nodes(s *raft.Status, record *members.Record) map[members.ID]No
 	for i := range s.Peers {
 		id := s.Peers[i].ID
 		n, seen := nodes[id], d.stayOf(s.Term, record, id)
+		if why := seen.hangs(&s.Peers[i], s, now, hangTimeouts*d.config.ElectionTimeout); n.Healthy && why != "" {
+			n.Healthy, n.Why = false, why
+		}
 		n.Silent = since(&seen.silent, !n.Answers, now)
 		n.Well = since(&seen.well, n.Healthy, now)
 		nodes[id] = n
@@ -141,6 +148,23 @@ func far(p *raft.PeerStatus, s *raft.Status) string {
 		return fmt.Sprintf("lacks %.1f MiB of the log (healthy: %d MiB at most)", float64(lacks)/(1<<20), maxLacks>>20)
 	}
 	return ""
+}
+
+// hangs returns why a member that answers cannot confirm anything, "" if it can.
+//
+// A member answers heartbeats while its disk hangs, and it lacks few bytes where little is
+// written. So the leader looks at what the member has confirmed: where something is committed
+// that the member lacks, and for after it has confirmed nothing more, its vote commits nothing.
+func (seen *stay) hangs(p *raft.PeerStatus, s *raft.Status, now time.Time, after time.Duration) string {
+	lacks := p.MatchIndex < s.CommitIndex
+	if p.MatchIndex != seen.match {
+		seen.match, seen.still = p.MatchIndex, time.Time{}
+	}
+	still := since(&seen.still, lacks, now)
+	if still < after {
+		return ""
+	}
+	return fmt.Sprintf("has confirmed nothing for %v: it has entry %d, entry %d is committed, and its disk may hang", still.Round(100*time.Millisecond), p.MatchIndex, s.CommitIndex)
 }
 
 // ids returns the members of a record, or of the list.

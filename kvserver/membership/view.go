@@ -12,8 +12,8 @@ import (
 
 // Node is what a leader knows of a node in addition to the record.
 type Node struct {
-	// Healthy says that the node answers, and that it lacks little of the log. Why says
-	// why it is not, as the end of a sentence that begins with the node.
+	// Healthy says that the node answers, lacks little of the log, and goes on to confirm what
+	// is committed. Why says why it is not, as the end of a sentence that begins with the node.
 	Healthy bool
 	Why     string
 	// Answers says that it has answered lately, healthy or not. Silent is for how long this

@@ -130,4 +130,8 @@ var membershipMutants = []mutant{
 		"case p.MatchIndex+1 < s.FirstIndex:", "case p.MatchIndex+1 < s.FirstIndex && lacks > maxLacks:"),
 	inTests("MB64", "TestHealthGoesBy", "a new leader takes what was committed before it for what nobody has", "kvserver/membership/nodes.go",
 		"\tif s.CommittedInTerm {\n", "\tif s.UncommittedBytes > 0 {\n"),
+	inTests("MB68", "TestHealthGoesBy", "a member whose disk hangs is healthy", "kvserver/membership/nodes.go",
+		"n.Healthy && why != \"\" {", "n.Healthy && why == \"-\" {"),
+	inTests("MB69", "TestHealthGoesBy", "the time of a disk that hangs goes on although it has written", "kvserver/membership/nodes.go",
+		"seen.match, seen.still = p.MatchIndex, time.Time{}", "seen.match = p.MatchIndex"),
 }
