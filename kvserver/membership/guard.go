@@ -85,17 +85,16 @@ func (p *Plan) guardProgress(v *View) error {
 	if len(p.Ask.Add) == 0 {
 		return nil
 	}
-	return v.roomFor(len(p.Ask.Add), members.None)
+	return v.roomFor(len(p.Ask.Add))
 }
 
-// roomFor refuses to add so many nodes where, with them, too many learners would catch up at one
-// time. One that does not answer catches up with nothing, and counts for nothing; nor does the
-// member whose place a new one takes.
-func (v *View) roomFor(n int, instead members.ID) error {
+// roomFor refuses to add n nodes where, with them, too many learners would catch up at one
+// time. One that does not answer catches up with nothing, and counts for nothing.
+func (v *View) roomFor(n int) error {
 	var catching []members.ID
 	for i := range v.Newest.Record.Members {
 		m := &v.Newest.Record.Members[i]
-		if is := v.node(m.ID); m.Role == members.Learner && m.Promote && m.ID != instead && is.Answers && !is.Ready {
+		if is := v.node(m.ID); m.Role == members.Learner && m.Promote && is.Answers && !is.Ready {
 			catching = append(catching, m.ID)
 		}
 	}

@@ -239,12 +239,13 @@ func hasLeft(r *members.Record, change string) (left, voted bool) {
 }
 
 // makeRoom removes a member whose own name a new directory takes over: the old directory
-// goes with a change of its own, since a change does one thing with a node. It looks before
-// whether there is room for the new one, so that no vote goes for nothing.
+// goes with a change of its own, since a change does one thing with a node. Before, it decides
+// whether the new one would be added then, so that no vote goes for nothing.
 func (d *Driver) makeRoom(ctx context.Context, add *Addition, change string) error {
 	if add.Replaces != add.ID {
 		return nil
 	}
+	d.settle(ctx)
 	v := d.View()
 	add.Replaces = members.None
 	old := v.Newest.Record.Member(add.ID)
@@ -258,15 +259,23 @@ func (d *Driver) makeRoom(ctx context.Context, add *Addition, change string) err
 	if !v.lost(add.ID, 0) {
 		return v.alive(add.ID)
 	}
-	if err := v.roomFor(1, add.ID); err != nil {
-		return err
-	}
 	suffix := leaveSuffix
 	if old.Role == members.Voter || old.Replaces == old.ID {
 		suffix, add.Returns = voterSuffix, true
 	}
+	if _, err := Decide(v.after(add.ID), Ask{ID: change, Add: []Addition{*add}}); err != nil {
+		return err
+	}
 	_, err := d.Change(ctx, Ask{ID: change + suffix, Remove: []members.ID{add.ID}, Successor: add.Incarnation})
 	return err
+}
+
+// after returns the view as it is when a member has been removed.
+func (v View) after(removed members.ID) View {
+	p := Plan{Wanted: v.Newest.Record.Clone()}
+	p.delete(removed)
+	v.Newest.Record = &p.Wanted
+	return v
 }
 
 // joined says what a server needs to begin.

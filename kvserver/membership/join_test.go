@@ -282,39 +282,6 @@ func TestNobodyTakesAPlaceWithNothingToShow(t *testing.T) {
 	}
 }
 
-// Goal: a server that may not join costs nobody a vote: whether there is room for it is asked
-// before the old directory is removed, and learners that are dead take no room (they would bar
-// every join). Method: two learners that catch up, and a voter that comes back; then they die.
-func TestThereIsRoomBeforeAVoteGoes(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		f := newFakeLog(t, true, "n1", "n2", "n3")
-		defer f.close()
-		d := f.nodes["n1"].driver
-		for _, id := range []members.ID{"n4", "n5"} {
-			f.set(func() { f.behind[id] = true })
-			if _, err := d.Change(t.Context(), Ask{ID: "add " + string(id), Add: []Addition{newcomer(id)}}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		f.set(func() { f.silent["n3"] = true })
-		time.Sleep(4 * time.Second)
-		b, fresh := joinBody("n3", ""), members.Incarnation{3, 3}
-		b.Incarnation, b.Replaces = hex.EncodeToString(fresh[:]), "n3"
-		f.listen("n3", fresh)
-		if _, err := d.Join(t.Context(), b); failure.KindOf(err).Code != api.CodeChangeInProgress || !strings.Contains(failure.Detail(err), "(n4, n5)") {
-			t.Errorf("while two catch up: %v", err)
-		}
-		if got := joinIDs(f.record().Voters()); got != "n1, n2, n3" {
-			t.Errorf("the voters are %s: a vote went for nothing", got)
-		}
-		f.set(func() { f.silent["n4"], f.silent["n5"] = true, true })
-		time.Sleep(time.Second)
-		if _, err := d.Join(t.Context(), b); err != nil {
-			t.Errorf("when they are dead: %v", err)
-		}
-	})
-}
-
 // Goal: a server hears that it is a member only when that is committed: what is not may still
 // be lost, and the server would never ask again. Method: the entry that adds it is committed
 // late.

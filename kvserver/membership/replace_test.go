@@ -1,9 +1,12 @@
 package membership
 
 import (
+	"encoding/hex"
+	"strings"
 	"testing"
 	"time"
 
+	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
 	"raftkv/raft/members"
 )
@@ -102,4 +105,62 @@ func TestNobodyWaitsForThePlaceOfAMemberThatIsGone(t *testing.T) {
 	if m := p.Wanted.Member("n4"); m.Replaces != members.None {
 		t.Errorf("n4 waits for the place of %s", m.Replaces)
 	}
+}
+
+// Goal: a server that may not join costs nobody a vote: whether there is room for it, and
+// whether its addresses, levels and directory are acceptable, is asked before the old directory
+// is removed. Learners that are dead take no room (they would bar every join). Method: two
+// learners that catch up, and a voter that comes back; then they die, and it comes back with the
+// address of another member, at a lower level, from a removed directory, and as it should.
+func TestThereIsRoomBeforeAVoteGoes(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFakeLog(t, true, "n1", "n2", "n3")
+		defer f.close()
+		d := f.nodes["n1"].driver
+		for _, id := range []members.ID{"n4", "n5"} {
+			f.set(func() { f.behind[id] = true })
+			if _, err := d.Change(t.Context(), Ask{ID: "add " + string(id), Add: []Addition{newcomer(id)}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.set(func() { f.silent["n3"] = true })
+		time.Sleep(4 * time.Second)
+		b, fresh := joinBody("n3", ""), members.Incarnation{3, 3}
+		b.Incarnation, b.Replaces = hex.EncodeToString(fresh[:]), "n3"
+		f.listen("n3", fresh)
+		if _, err := d.Join(t.Context(), b); failure.KindOf(err).Code != api.CodeChangeInProgress || !strings.Contains(failure.Detail(err), "(n4, n5)") {
+			t.Errorf("while two catch up: %v", err)
+		}
+		if got := joinIDs(f.record().Voters()); got != "n1, n2, n3" {
+			t.Errorf("the voters are %s: a vote went for nothing", got)
+		}
+		f.set(func() { f.silent["n4"], f.silent["n5"] = true, true })
+		f.edit(func(r *members.Record) {
+			r.Member("n2").HTTP = "n2:2"
+			r.Removed = append(r.Removed, members.Removed{ID: "n3", Incarnation: members.Incarnation{4}})
+		})
+		time.Sleep(time.Second)
+		for code, change := range map[api.Code]func(*api.Join){
+			api.CodeAddressTaken: func(b *api.Join) { b.HTTP = "n2:2" },
+			api.CodeLevelTooLow:  func(b *api.Join) { b.LevelMin, b.LevelMax = 2, 2 },
+			api.CodeIDTaken: func(b *api.Join) {
+				removed := members.Incarnation{4}
+				b.Incarnation = hex.EncodeToString(removed[:])
+				f.listen("n3", removed)
+			},
+		} {
+			wrong := b
+			change(&wrong)
+			if _, err := d.Join(t.Context(), wrong); failure.KindOf(err).Code != code {
+				t.Errorf("a newcomer that is to be refused with %s: %v", code, err)
+			}
+			f.listen("n3", fresh)
+			if got := joinIDs(f.record().Voters()); got != "n1, n2, n3" {
+				t.Fatalf("the voters are %s: a vote went for a newcomer that was refused with %s", got, code)
+			}
+		}
+		if _, err := d.Join(t.Context(), b); err != nil {
+			t.Errorf("when they are dead: %v", err)
+		}
+	})
 }

@@ -99,7 +99,7 @@ var membershipMutants = []mutant{
 	inTests("MG35", "TestThereIsRoom", "dead learners take room", "kvserver/membership/guard.go",
 		"is.Answers && !is.Ready {", "!is.Ready {"),
 	inTests("MG36", "TestThereIsRoom", "a vote is taken before it is known whether there is room", "kvserver/membership/join.go",
-		"v.roomFor(1, add.ID)", "v.roomFor(-9, add.ID)"),
+		"Decide(v.after(add.ID), Ask{ID: change, Add: []Addition{*add}}); err != nil {", "Decide(v.after(add.ID), Ask{ID: change, Add: []Addition{*add}}); err != nil && failure.KindOf(err).Code != api.CodeChangeInProgress {"),
 	inTests("MG37", "TestANewAddress", "an address is written down at which nobody was found", "kvserver/membership/auto.go",
 		"if s.Peer != \"\" && s.Peer != v.Newest.Record.Member(id).Peer && id != d.config.Self {", "if s.Peer == \"-\" {"),
 	inTests("MG38", "TestANewAddress", "the time of an address counts for another one", "kvserver/membership/auto.go",
@@ -134,4 +134,6 @@ var membershipMutants = []mutant{
 		"n.Healthy && why != \"\" {", "n.Healthy && why == \"-\" {"),
 	inTests("MB69", "TestHealthGoesBy", "the time of a disk that hangs goes on although it has written", "kvserver/membership/nodes.go",
 		"seen.match, seen.still = p.MatchIndex, time.Time{}", "seen.match = p.MatchIndex"),
+	inTests("MB70", "TestThereIsRoom", "a vote is taken for a newcomer that is not acceptable", "kvserver/membership/join.go",
+		"Decide(v.after(add.ID), Ask{ID: change, Add: []Addition{*add}}); err != nil {", "Decide(v.after(add.ID), Ask{ID: change, Add: []Addition{*add}}); failure.KindOf(err).Code == api.CodeChangeInProgress {"),
 }
