@@ -43,7 +43,7 @@ func (d *Driver) change(ctx context.Context, ask Ask) (Result, error) {
 		switch {
 		case errors.Is(err, raft.ErrChangeInProgress):
 			if time.Now().After(patience) || !d.awaitMove(ctx) {
-				return Result{}, failure.RetryAfter(failure.ChangeInProgress, time.Second, "another change has not ended, or this leader has not committed anything yet")
+				return Result{}, d.refusedForNow()
 			}
 		case !errors.Is(err, raft.ErrConfigurationChanged):
 			return r, err
@@ -53,21 +53,37 @@ func (d *Driver) change(ctx context.Context, ask Ask) (Result, error) {
 	}
 }
 
+// refusedForNow says for what a change has waited in vain (R5).
+func (d *Driver) refusedForNow() error {
+	switch s := d.config.Consensus.Status(); {
+	case !leads(s):
+		return d.noLeader()
+	case !s.CommittedInTerm:
+		return failure.RetryAfter(failure.ChangeInProgress, time.Second, "this leader has not committed anything since it was elected, and makes no change before: ask again")
+	}
+	return failure.RetryAfter(failure.ChangeInProgress, time.Second, "another change has not ended: one is made at a time")
+}
+
 // Plan returns what Change would make, and makes nothing.
 func (d *Driver) Plan(ask Ask) (Result, error) {
-	if err := d.mustLead(); err != nil {
-		return Result{}, err
+	v := d.View()
+	if !v.Leads {
+		return Result{}, d.noLeader()
 	}
-	p, err := Decide(d.View(), ask)
+	p, err := Decide(v, ask)
 	return Result{Plan: p, State: api.ChangePlanned}, err
 }
 
 // mustLead refuses what only a leader can do.
 func (d *Driver) mustLead() error {
 	if s := d.config.Consensus.Status(); !leads(s) {
-		return failure.Of(failure.NoLeader, nil, "node %s does not lead", d.config.Self)
+		return d.noLeader()
 	}
 	return nil
+}
+
+func (d *Driver) noLeader() error {
+	return failure.Of(failure.NoLeader, nil, "node %s does not lead", d.config.Self)
 }
 
 // try makes a change once.
@@ -83,6 +99,9 @@ func (d *Driver) try(ctx context.Context, ask Ask) (Result, error) {
 		return d.await(ctx, ask.ID, index, Plan{Ask: ask})
 	}
 	v := d.View()
+	if !v.Leads { // any more: else nothing would be settled, and the guard would name a change that is none
+		return Result{}, d.noLeader()
+	}
 	p, err := Decide(v, ask)
 	if err != nil {
 		return Result{}, err
@@ -115,7 +134,7 @@ func (d *Driver) pin(ctx context.Context, v View, ids []members.ID) error {
 // handOver hands leadership to a voter that stays, which is to make the change.
 func (d *Driver) handOver(ctx context.Context, to members.ID) error {
 	if err := d.config.Consensus.Transfer(ctx, to); err != nil && !errors.Is(err, raft.ErrNotLeader) {
-		return failure.Of(failure.NoLeader, err, "node %s is to leave, and leadership could not be handed to %s", d.config.Self, to)
+		return failure.Of(failure.NoLeader, err, "node %s is to leave, and leadership could not be handed to %s: %v", d.config.Self, to, err)
 	}
 	return failure.Of(failure.NoLeader, nil, "node %s is to leave and has handed leadership to %s, which makes the change", d.config.Self, to)
 }
@@ -132,7 +151,8 @@ func (d *Driver) settle(ctx context.Context) {
 	defer cancel()
 	for {
 		v := d.View()
-		if v.Settled && (v.Led >= healthyTimeouts*d.config.ElectionTimeout || v.allHealthy()) || !d.awaitMove(ctx) {
+		settled := v.Settled && (v.Led >= healthyTimeouts*d.config.ElectionTimeout || v.allHealthy())
+		if settled || !v.Leads || !d.awaitMove(ctx) {
 			return
 		}
 	}
@@ -189,11 +209,16 @@ func (d *Driver) reconfigure(ctx context.Context, id string, wanted members.Reco
 	case <-ctx.Done():
 		return d.overdue(ctx, id, placed, ended)
 	}
+	return d.outcome(id, placeOf(placed), err)
+}
+
+// placeOf returns where the entry of a change that has ended stood, 0 if it never had a place.
+func placeOf(placed <-chan uint64) (index uint64) {
 	select {
 	case index = <-placed:
 	default:
 	}
-	return d.outcome(id, index, err)
+	return index
 }
 
 // overdue says what is known of a change when the time of its request has ended: where it
@@ -206,7 +231,7 @@ func (d *Driver) overdue(ctx context.Context, id string, placed <-chan uint64, e
 	case index = <-placed:
 		return index, nil
 	case err := <-ended:
-		return d.outcome(id, 0, err)
+		return d.outcome(id, placeOf(placed), err) // both may be ready
 	case <-pause.C:
 	}
 	return 0, failure.Of(failure.Timeout, ctx.Err(), "the change was under way when the time of the request ended; ask for it by its id, %s", id)

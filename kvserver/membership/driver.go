@@ -202,6 +202,7 @@ func (d *Driver) View() View {
 	return View{
 		Self: d.config.Self, Term: s.Term, Level: d.config.Level, Transport: d.config.Transport,
 		Newest: c.Newest, Stood: stood, LostAfter: d.config.LostAfter,
+		Leads:   leads(s),
 		Settled: leads(s) && c.Newest.Index == c.Committed.Index && (c.Newest.Record == nil || !c.Newest.Record.Joint()),
 		Static:  d.config.Static, UID: s.UID, Nodes: nodes, Led: led,
 		Holds: d.holds(), Holders: holders,

@@ -54,6 +54,8 @@ type fakeLog struct {
 	holding map[members.ID]bool // those that were told to hold the level
 	deaf    map[members.ID]bool // those that cannot be asked for that
 	older   map[members.ID]bool // those that do not know what that is
+	// refusesLead, if set, is why no node takes leadership over.
+	refusesLead error
 }
 
 // fakeNode is one node of a fakeLog, with its driver.
@@ -182,6 +184,9 @@ func (n *fakeNode) Status() *raft.Status {
 func (n *fakeNode) Transfer(_ context.Context, to raft.ID) error {
 	if r := n.log.record(); r != nil && !slices.Contains(r.Voters(), to) {
 		return errors.New("core: it is not another voter of this cluster")
+	}
+	if err := n.log.refusesLead; err != nil {
+		return err
 	}
 	n.log.lead(to)
 	return nil

@@ -2,6 +2,7 @@ package membership
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
 	"raftkv/raft"
+	"raftkv/raft/core"
 	"raftkv/raft/members"
 )
 
@@ -88,6 +90,85 @@ func TestANewLeaderWaitsBeforeItRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Goal: a node that is deposed while a change waits for the one before, or while it is planned,
+// says at once that it does not lead, and names no change that is none. Method: n1 waits for the
+// end of a joint change when n2 is elected; nothing is under way, and n1 leads at the first look
+// of a plan and not at the second.
+func TestADeposedLeaderSaysThatItDoesNotLead(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFakeLog(t, true, "n1", "n2", "n3")
+		defer f.close()
+		d := f.nodes["n1"].driver
+		time.Sleep(time.Second)
+		f.set(func() { f.hold = true })
+		go d.Change(t.Context(), Ask{ID: "before", Demote: []members.ID{"n3"}})
+		time.Sleep(100 * time.Millisecond)
+		begun := time.Now()
+		time.AfterFunc(200*time.Millisecond, func() { f.lead("n2") })
+		_, err := d.Change(t.Context(), Ask{ID: "c", Remove: []members.ID{"n2"}})
+		if took := time.Since(begun); !errors.Is(err, failure.NoLeader) || took > 2*fakeTimeout {
+			t.Errorf("a change at a deposed leader: %v after %v", err, took)
+		}
+		f.set(func() { f.hold = false })
+		f.finish()
+		f.lead("n1")
+		time.Sleep(time.Second)
+		looks := 0
+		f.set(func() {
+			f.shows = func(s *raft.Status) {
+				if looks++; looks > 1 {
+					s.Role = core.Follower
+				}
+			}
+		})
+		if _, err := d.Plan(Ask{ID: "d", Remove: []members.ID{"n3"}}); err != nil && !errors.Is(err, failure.NoLeader) {
+			t.Errorf("a plan at a deposed leader: %v", err)
+		}
+	})
+}
+
+// Goal: M6: a change that has a place in the log is never said not to have happened, also when
+// its request's time ends in the moment in which this node stops. Method: the place and the end
+// are both known when the time is over; the choice between the two is drawn 64 times.
+func TestAChangeWhoseTimeIsOverHasItsPlace(t *testing.T) {
+	d := New(Config{Self: "n1", ElectionTimeout: time.Second})
+	for ended, want := range map[error]error{raft.ErrStopped: failure.StoppingUnknown, nil: nil} {
+		for range 64 {
+			places, ends := make(chan uint64, 1), make(chan error, 1)
+			places <- 12
+			ends <- ended
+			index, err := d.overdue(t.Context(), "c", places, ends)
+			if err == nil && index != 12 || err != nil && !errors.Is(err, want) {
+				t.Fatalf("the change of entry 12 ended with %v, and is said to have index %d and the error %v", ended, index, err)
+			}
+		}
+	}
+}
+
+// Goal: a change that is refused for the time being says for what it waits, and a leader that
+// cannot hand over says why. Method: consensus that refuses a change, with and without a first
+// commit, and a transfer.
+func TestTheReasonOfARefusalIsTold(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFakeLog(t, true, "n1", "n2", "n3")
+		defer f.close()
+		d := f.nodes["n1"].driver
+		time.Sleep(time.Second)
+		f.set(func() { f.decide = func(*raft.Reconfiguration) error { return raft.ErrChangeInProgress } })
+		for committed, want := range map[bool]string{true: "another change has not ended", false: "has not committed anything"} {
+			f.set(func() { f.shows = func(s *raft.Status) { s.CommittedInTerm = committed } })
+			_, err := d.Change(t.Context(), Ask{ID: "c", Remove: []members.ID{"n3"}})
+			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), " or ") {
+				t.Errorf("with a first commit: %v; the refusal is %v", committed, err)
+			}
+		}
+		f.set(func() { f.refusesLead = errors.New("core: n2 is loading") })
+		if _, err := d.Change(t.Context(), Ask{ID: "d", Remove: []members.ID{"n1"}}); err == nil || !strings.HasSuffix(failure.Detail(err), "n2 is loading") {
+			t.Errorf("a transfer that is refused: %v", err)
+		}
+	})
 }
 
 // Goal: M6: the same change that is asked for twice at once, while another one is under way,

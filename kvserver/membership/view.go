@@ -43,9 +43,10 @@ type View struct {
 	Term  uint64
 	Level uint32 // the highest at which this program works
 	Transport
-	// Newest is the configuration in force, and Settled says that a change may begin: it
-	// is committed and not joint. Whether the leader has committed in its term, which it must,
+	// Leads says that this node leads. Newest is the configuration in force, and Settled says
+	// that a change may begin: this node leads, and Newest is committed and not joint. Whether the leader has committed in its term, which it must,
 	// consensus says.
+	Leads   bool
 	Newest  members.Version
 	Settled bool
 	Stood   time.Duration // since this node has Newest

@@ -136,4 +136,12 @@ var membershipMutants = []mutant{
 		"seen.match, seen.still = p.MatchIndex, time.Time{}", "seen.match = p.MatchIndex"),
 	inTests("MB70", "TestThereIsRoom", "a vote is taken for a newcomer that is not acceptable", "kvserver/membership/join.go",
 		"Decide(v.after(add.ID), Ask{ID: change, Add: []Addition{*add}}); err != nil {", "Decide(v.after(add.ID), Ask{ID: change, Add: []Addition{*add}}); failure.KindOf(err).Code == api.CodeChangeInProgress {"),
+	inTests("MB71", "TestAChangeWhoseTime", "a change that has a place in the log is said not to have happened", "kvserver/membership/change.go",
+		"placeOf(placed), err) // both may be ready", "0, err)"),
+	inTests("MB72", "TestADeposedLeader", "a deposed leader names a change that is none", "kvserver/membership/change.go",
+		"\tif !v.Leads { // any more", "\tif v.Term == 0 { // any more"),
+	inTests("MB73", "TestADeposedLeader", "a deposed leader goes on to wait for the end of a change", "kvserver/membership/change.go",
+		"settled || !v.Leads || !d.awaitMove", "settled || !d.awaitMove"),
+	inTests("MB74", "TestTheReasonOfARefusal", "the reason why leadership was not handed over is dropped", "kvserver/membership/change.go",
+		"could not be handed to %s: %v\", d.config.Self, to, err)", "could not be handed to %s\", d.config.Self, to)"),
 }
