@@ -153,13 +153,13 @@ func (d *Driver) moves(v *View, now time.Time) map[members.ID]*Shown {
 	return moved
 }
 
-// writeAddresses writes down the addresses of those members that a dial back finds there. The
-// others are looked for again when the same time has passed: what they say of themselves may be
+// writeAddresses writes down the addresses of those members that a dial back finds there, if no
+// other member has them. The others are looked for again when the same time has passed: what they say of themselves may be
 // wrong, and the record is what servers go by that know nothing else.
 func (d *Driver) writeAddresses(ctx context.Context, v *View, moved map[members.ID]*Shown) {
 	dialling, cancel := context.WithTimeout(ctx, addressTimeout)
 	defer cancel()
-	wanted, changed := v.Newest.Record.Clone(), false
+	wanted, found := v.Newest.Record.Clone(), 0
 	var mu sync.Mutex
 	var asked sync.WaitGroup
 	for id, s := range moved {
@@ -172,20 +172,57 @@ func (d *Driver) writeAddresses(ctx context.Context, v *View, moved map[members.
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				d.missedAt(v, id, err)
+				d.refuseAddresses(v, id, "a member names an address at which this leader does not find it; the record keeps the former one: correct --advertise-peer of that node", err)
 				return
 			}
 			m := wanted.Member(id)
-			m.Peer, m.HTTP, changed = cmp.Or(s.Peer, m.Peer), cmp.Or(s.HTTP, m.HTTP), true
+			m.Peer, m.HTTP = cmp.Or(s.Peer, m.Peer), cmp.Or(s.HTTP, m.HTTP)
+			found++
 		})
 	}
-	if asked.Wait(); changed {
+	asked.Wait()
+	taken := v.takeBack(&wanted)
+	for id, err := range taken {
+		d.refuseAddresses(v, id, "a member names an address that another member has; the record keeps the former ones: correct --advertise-peer and --advertise-http of that node, or remove the other one if it is gone", err)
+	}
+	if found > len(taken) {
 		d.own(ctx, "members have new addresses", *v, wanted, Upkeep+"addresses")
 	}
 }
 
-// missedAt notes that a member was not found at the address that it names.
-func (d *Driver) missedAt(v *View, id members.ID, err error) {
+// takeBack gives members their former addresses in a wanted record where another member has one
+// of their new ones, and says of each such member why. Members may exchange their addresses.
+func (v *View) takeBack(wanted *members.Record) map[members.ID]error {
+	taken := map[members.ID]error{}
+	for again := true; again; { // the former addresses may have been taken in turn
+		again = false
+		for i := range wanted.Members {
+			m := &wanted.Members[i]
+			old := v.Newest.Record.Member(m.ID)
+			if other := sharesNew(wanted, m, old); other != nil {
+				taken[m.ID] = failure.Of(failure.AddressTaken, nil, "%s has the addresses %s and %s, and %s is to have %s and %s: each node needs its own", other.ID, other.Peer, other.HTTP, m.ID, m.Peer, m.HTTP)
+				m.Peer, m.HTTP, again = old.Peer, old.HTTP, true
+			}
+		}
+	}
+	return taken
+}
+
+// sharesNew returns another member that has an address of m which m did not have before, nil if
+// there is none.
+func sharesNew(r *members.Record, m, before *members.Member) *members.Member {
+	for i := range r.Members {
+		other := &r.Members[i]
+		if other.ID != m.ID && (m.Peer != before.Peer && m.Peer == other.Peer || m.HTTP != before.HTTP && m.HTTP == other.HTTP) {
+			return other
+		}
+	}
+	return nil
+}
+
+// refuseAddresses notes that the addresses which a member names are not written down, and says
+// why when that is news.
+func (d *Driver) refuseAddresses(v *View, id members.ID, why string, err error) {
 	d.mu.Lock()
 	if d.stays == nil || d.staysIn != v.Term { // of another leadership by now
 		d.mu.Unlock()
@@ -196,6 +233,6 @@ func (d *Driver) missedAt(v *View, id members.ID, err error) {
 	seen.moved, seen.missed = time.Now(), true
 	d.mu.Unlock()
 	if !told {
-		d.config.Logger.Warn("a member names an address at which this leader does not find it; the record keeps the former one: correct --advertise-peer of that node", "member", string(id), "error", failure.Detail(err))
+		d.config.Logger.Warn(why, "member", string(id), "error", failure.Detail(err))
 	}
 }

@@ -37,7 +37,7 @@ type stay struct {
 	kept   time.Time // since when it has kept up, without a vote
 	moved  time.Time // since when its addresses have differed from the record's, and been at
 	at     place
-	missed bool      // it was not found at them, and that was said
+	missed bool      // they were refused, and that was said
 	still  time.Time // since when it has been known to lack something committed, and stood at
 	match  uint64
 }

@@ -1,13 +1,17 @@
 package membership
 
 import (
+	"bytes"
 	"encoding/hex"
+	"log/slog"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
+	"raftkv/raft/levels"
 	"raftkv/raft/members"
 )
 
@@ -162,5 +166,47 @@ func TestThereIsRoomBeforeAVoteGoes(t *testing.T) {
 		if _, err := d.Join(t.Context(), b); err != nil {
 			t.Errorf("when they are dead: %v", err)
 		}
+	})
+}
+
+// Goal: the record gives no address to two members, and says so once; members that exchange
+// their addresses get them. Method: n2 names the client address of n1; then n2 and n3 name each
+// other's, and n1, which is elsewhere now, names a new one beside them.
+func TestAnAddressOfAnotherMemberIsNotWrittenDown(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFakeLog(t, true, "n1", "n2", "n3")
+		defer f.close()
+		var said bytes.Buffer
+		f.set(func() {
+			f.nodes["n1"].driver.config.Logger = slog.New(slog.NewTextHandler(&said, nil))
+		})
+		f.edit(func(r *members.Record) {
+			for i, id := range f.static {
+				r.Member(id).Peer, r.Member(id).HTTP = string(id)+":1", "host:"+strconv.Itoa(i+1)
+			}
+		})
+		names := func(id members.ID, http string) {
+			f.set(func() {
+				f.show(id, Shown{Levels: levels.Range{Min: 2, Max: 3}, Incarnation: incarnationOf(id), Peer: string(id) + ":1", HTTP: http})
+			})
+		}
+		have := func(want string) {
+			t.Helper()
+			r := f.record()
+			if got := r.Member("n1").HTTP + " " + r.Member("n2").HTTP + " " + r.Member("n3").HTTP; got != want {
+				t.Errorf("the members have the addresses %s, not %s", got, want)
+			}
+		}
+		names("n2", "host:1")
+		time.Sleep(20 * time.Second)
+		have("host:1 host:2 host:3")
+		if n := strings.Count(said.String(), "another member has"); n != 1 || !strings.Contains(said.String(), "n1 has the addresses n1:1 and host:1") {
+			t.Errorf("it was said %d times: %s", n, said.String())
+		}
+		names("n2", "host:3")
+		names("n3", "host:2")
+		names("n1", "host:4")
+		time.Sleep(20 * time.Second)
+		have("host:4 host:3 host:2")
 	})
 }

@@ -144,4 +144,8 @@ var membershipMutants = []mutant{
 		"settled || !v.Leads || !d.awaitMove", "settled || !d.awaitMove"),
 	inTests("MB74", "TestTheReasonOfARefusal", "the reason why leadership was not handed over is dropped", "kvserver/membership/change.go",
 		"could not be handed to %s: %v\", d.config.Self, to, err)", "could not be handed to %s\", d.config.Self, to)"),
+	inTests("MB75", "TestAnAddressOfAnother", "two members have one address in the record", "kvserver/membership/auto.go",
+		"old); other != nil {", "old); other != nil && m.ID == members.None {"),
+	inTests("MB76", "TestAnAddressOfAnother", "members cannot exchange their addresses", "kvserver/membership/auto.go",
+		"sharesNew(wanted, m, old)", "sharesNew(v.Newest.Record, m, old)"),
 }
