@@ -15,8 +15,9 @@ import (
 )
 
 // Goal: a leader that is to leave hands over to a voter that stays, and where none does it makes
-// the change itself (R9): a learner that the change promotes cannot lead before it. Method:
-// leaders that leave in five ways.
+// the change itself (R9): a learner that the change promotes cannot lead before it. Of those that
+// stay it takes one that would lead, which consensus asks for, and of those the one that has most
+// of the log. Method: leaders that leave, with others of each kind.
 func TestALeaderHandsOverOnlyToAVoter(t *testing.T) {
 	for name, c := range map[string]struct {
 		view View
@@ -27,6 +28,9 @@ func TestALeaderHandsOverOnlyToAVoter(t *testing.T) {
 		"a learner takes its place": {newView("n7", "n8", "n9").learner("n10"), Ask{Replace: []Replacement{{"n7", "n10"}}, EvenIfAlive: true}, "n8"},
 		"all voters are new":        {newView("n1", "n2", "n3").learner("n4").learner("n5").learner("n6"), Ask{Promote: []members.ID{"n4", "n5", "n6"}, Remove: []members.ID{"n1", "n2", "n3"}}, members.None},
 		"the sole voter is swapped": {newView("n2").learner("n1"), Ask{Replace: []Replacement{{"n2", "n1"}}, EvenIfAlive: true}, members.None},
+		"the first is loading":      {newView("n1", "n2", "n3", "n4").fit("n2", true, 100).fit("n3", false, 90).fit("n4", false, 95), Ask{Remove: []members.ID{"n1"}}, "n4"},
+		"all are loading":           {newView("n1", "n2", "n3").fit("n2", true, 90).fit("n3", true, 100), Ask{Remove: []members.ID{"n1"}}, "n3"},
+		"the last is loading":       {newView("n1", "n2", "n3").fit("n2", false, 90).fit("n3", true, 100), Ask{Remove: []members.ID{"n1"}}, "n2"},
 		"the one that stays is dead": {newView("n1", "n2", "n3").learner("n4").learner("n5").dead("n2"),
 			Ask{Promote: []members.ID{"n4", "n5"}, Remove: []members.ID{"n1", "n3"}}, members.None},
 	} {
@@ -36,6 +40,28 @@ func TestALeaderHandsOverOnlyToAVoter(t *testing.T) {
 			t.Errorf("%s: the leader leaves: %v, and hands over to %q, not %q (%v)", name, p.Leaves, p.HandOver, c.to, err)
 		}
 	}
+}
+
+// Goal: as before; a leader goes by what its status says of the others. Method: n2 would rather
+// not lead.
+func TestALeaderHandsOverByItsStatus(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFakeLog(t, true, "n1", "n2", "n3")
+		defer f.close()
+		f.set(func() { f.shows = func(s *raft.Status) { s.Peers[0].RatherNot = true } })
+		if r, err := f.nodes["n1"].driver.Plan(Ask{ID: "c", Remove: []members.ID{"n1"}}); err != nil || r.Plan.HandOver != "n3" {
+			t.Errorf("the leader hands over to %q, not n3 (%v)", r.Plan.HandOver, err)
+		}
+	})
+}
+
+// fit says how well a voter would lead.
+func (v View) fit(id members.ID, ratherNot bool, match uint64) View {
+	return v.with(func(_ *members.Record, nodes map[members.ID]Node) {
+		n := nodes[id]
+		n.RatherNot, n.Match = ratherNot, match
+		nodes[id] = n
+	})
 }
 
 // Goal: the sole voter can be swapped for a learner with one change, which the leader makes

@@ -94,7 +94,7 @@ func (d *Driver) nodes(s *raft.Status, record *members.Record) map[members.ID]No
 	nodes[d.config.Self] = self
 	for i := range s.Peers {
 		p := &s.Peers[i]
-		n := Node{Shown: d.config.Shown(p.ID)}
+		n := Node{Shown: d.config.Shown(p.ID), RatherNot: p.RatherNot, Match: p.MatchIndex}
 		at, heard := s.Contacts[p.ID]
 		silence, limit := now.Sub(at), healthyTimeouts*d.config.ElectionTimeout
 		switch n.Answers = heard && silence <= limit; {

@@ -276,13 +276,24 @@ func (p *Plan) finish(v *View) {
 	}
 	if !slices.Contains(p.After.Voters, v.Self) {
 		p.Leaves = true
-		// Only a voter of today can lead before the change. Where nobody of those that stay
-		// does, the leader makes the change and hands over at its end (R9).
-		for _, id := range p.After.Healthy {
-			if slices.Contains(p.Before.Voters, id) {
-				p.HandOver = id
-				break
-			}
+		p.HandOver = p.fittest(v)
+	}
+}
+
+// fittest returns the healthy voter that leadership is handed to: one that would lead, and of
+// those the one that has most of the log. Only a voter of today can lead before the change. Where
+// nobody of those that stay is one, it returns None, and the leader makes the change and hands
+// over at its end (R9).
+func (p *Plan) fittest(v *View) members.ID {
+	best := members.None
+	for _, id := range p.After.Healthy {
+		if !slices.Contains(p.Before.Voters, id) {
+			continue
+		}
+		switch n, than := v.node(id), v.node(best); {
+		case best == members.None, !n.RatherNot && than.RatherNot, n.RatherNot == than.RatherNot && n.Match > than.Match:
+			best = id
 		}
 	}
+	return best
 }

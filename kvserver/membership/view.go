@@ -20,6 +20,10 @@ type Node struct {
 	// leader has seen that it does not, and Well for how long that it is healthy.
 	Answers      bool
 	Silent, Well time.Duration
+	// RatherNot says that it would rather not lead, since it is loading, installing, stopping or
+	// wrong: leadership cannot be handed to it. Match is how far it has confirmed the log.
+	RatherNot bool
+	Match     uint64
 	// Ready says that a learner has kept up for Settings.PromoteAfter without a break;
 	// Behind says what it lacks.
 	Ready  bool

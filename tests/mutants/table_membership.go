@@ -81,7 +81,7 @@ var membershipMutants = []mutant{
 	inTests("MG26", "TestANewLeaderDoesNot", "a new leader takes a voter for lost that it has not heard yet", "kvserver/membership/view.go",
 		"return !n.Answers && n.Silent >= max(after, v.LostAfter)", "return !n.Answers"),
 	inTests("MG27", "TestALeaderHandsOverOnly", "a leader hands over to a learner that is to vote", "kvserver/membership/plan.go",
-		"if slices.Contains(p.Before.Voters, id) {", "if id != v.Self {"),
+		"if !slices.Contains(p.Before.Voters, id) {", "if id == v.Self {"),
 	inTests("MG28", "TestANewLeaderWaits", "a new leader judges voters that it has not heard yet", "kvserver/membership/change.go",
 		"v.Settled && (v.Led", "v.Settled && (v.Led >= 0 || v.Led"),
 	inTests("MG29", "TestTheSameChangeTwice", "a change is not looked up behind the wait for the one before", "kvserver/membership/change.go",
@@ -148,4 +148,8 @@ var membershipMutants = []mutant{
 		"old); other != nil {", "old); other != nil && m.ID == members.None {"),
 	inTests("MB76", "TestAnAddressOfAnother", "members cannot exchange their addresses", "kvserver/membership/auto.go",
 		"sharesNew(wanted, m, old)", "sharesNew(v.Newest.Record, m, old)"),
+	inTests("MB77", "TestALeaderHandsOverOnly", "a leader hands over to a voter that is loading", "kvserver/membership/plan.go",
+		"!n.RatherNot && than.RatherNot, n.RatherNot == than.RatherNot && n.Match", "n.Match"),
+	inTests("MB78", "TestALeaderHandsOverOnly", "a leader hands over to the first voter, which has less of the log", "kvserver/membership/plan.go",
+		", n.RatherNot == than.RatherNot && n.Match > than.Match:", ":"),
 }
