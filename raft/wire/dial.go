@@ -106,7 +106,11 @@ func (t *Transport) failedToConnect(p *peer, err error) {
 	case errors.As(err, &refused):
 		t.refused(p, refused)
 	}
-	t.log.note(slog.LevelWarn, "dial "+string(p.id), "a peer cannot be reached",
+	level, what := slog.LevelWarn, "a peer cannot be reached"
+	if !t.now().stays(p) { // it ends as soon as it knows, and nobody need look for it
+		level, what = slog.LevelInfo, "a peer that was removed, or is about to be, cannot be reached any more"
+	}
+	t.log.note(level, "dial "+string(p.id), what,
 		"peer", string(p.id), "address", p.address(), "cause", err.Error())
 }
 

@@ -33,6 +33,7 @@ type servers struct {
 	level      uint32 // of the cluster; 0: not known, and so the lowest
 	members    map[core.ID]*peer
 	guests     map[core.ID]*peer // not among members
+	leaves     map[core.ID]bool  // those among members that the change under way removes
 	removed    map[directory]uint64
 }
 
@@ -77,6 +78,9 @@ func (s *servers) peer(id core.ID) *peer {
 	return s.guests[id]
 }
 
+// stays reports whether a peer is a member and is to remain one.
+func (s *servers) stays(p *peer) bool { return s.members[p.id] == p && !s.leaves[p.id] }
+
 // sorted returns the members in the order of their IDs.
 func (s *servers) sorted() []*peer {
 	all := make([]*peer, 0, len(s.members))
@@ -105,6 +109,7 @@ type Members struct {
 type Peer struct {
 	Address     string               // of its peer port; "": not known
 	Incarnation identity.Incarnation // of its data directory; zero: any is taken
+	Leaves      bool                 // the change under way removes it
 }
 
 // RemovedDirectory names a data directory that was removed.
@@ -136,7 +141,7 @@ func (t *Transport) setMembers(m *Members) (replaced []*peer) {
 	next := &servers{
 		version: m.Version, generation: m.Generation, committed: m.Committed, level: m.Level,
 		members: make(map[core.ID]*peer, len(m.Peers)), guests: maps.Clone(before.guests),
-		removed: make(map[directory]uint64, len(m.Removed)),
+		removed: make(map[directory]uint64, len(m.Removed)), leaves: make(map[core.ID]bool),
 	}
 	for d, index := range m.Removed {
 		next.removed[directory{d.ID, d.Incarnation}] = index
@@ -155,6 +160,7 @@ func (t *Transport) setMembers(m *Members) (replaced []*peer) {
 			replaced = append(replaced, p)
 		}
 		next.members[id] = p
+		next.leaves[id] = m.Peers[id].Leaves
 		delete(next.guests, id)
 	}
 	for id, p := range before.members {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"strings"
 	"sync"
@@ -137,6 +138,42 @@ func TestMembersComeAndGoWhileAServerRuns(t *testing.T) {
 			t.Error("a member that left long ago is still talked to")
 		}
 	})
+}
+
+// Goal: nobody is warned of a server that ends because it was removed: neither while the change
+// that removes it is under way nor afterwards. A member that ends otherwise is told of by a
+// warning. Method: n2 ends, as a member, as one that leaves, and as one that has left.
+func TestNobodyIsWarnedOfAServerThatWasRemoved(t *testing.T) {
+	leaving := madeOf(9, "n1", "n1", "n2")
+	leaving.Peers["n2"] = Peer{Address: addressOf("n2"), Leaves: true}
+	for name, c := range map[string]struct {
+		then  Members
+		level string
+	}{
+		"a member":          {madeOf(9, "n1", "n1", "n2"), "WARN"},
+		"one that leaves":   {leaving, "INFO"},
+		"one that has left": {madeOf(9, "n1", "n1"), "INFO"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtual.Time(t, func(t *testing.T) {
+				var log bytes.Buffer
+				g := newGrown(t)
+				defer g.close()
+				n1 := g.start("n1", nil, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+				n2 := g.start("n2", nil, func(c *Config) { c.Joining = true })
+				n1.SetMembers(madeOf(5, "n1", "n1", "n2"))
+				n2.SetMembers(madeOf(5, "n2", "n1", "n2"))
+				time.Sleep(time.Second)
+				n1.SetMembers(c.then)
+				n2.Close()
+				time.Sleep(leaveTime / 2)
+				n1.Close()
+				if said := log.String(); !strings.Contains(said, "cannot be reached") || strings.Contains(said, "WARN") != (c.level == "WARN") {
+					t.Errorf("it should be said with %s that n2 cannot be reached:\n%s", c.level, said)
+				}
+			})
+		})
+	}
 }
 
 // Goal: a server takes messages from servers that it does not list, if they are of its

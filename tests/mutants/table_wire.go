@@ -159,4 +159,6 @@ var wireMutants = []mutant{
 		"	_ = listener.SetDeadline(time.Time{})\n", ""),
 	inTests("MN15", "TestAServerAsksToJoin", "a server in clear is heard that wants to join", "raft/wire/judge.go",
 		"!ok || !l.secret || t.config.Join == nil {", "(!ok || !l.secret) && t.config.TLS == nil || t.config.Join == nil {"),
+	inTests("MB79", "TestNobodyIsWarned", "all are warned of a server that ends because it is removed", "raft/wire/members.go",
+		" && !s.leaves[p.id] }", " }"),
 }

@@ -201,7 +201,7 @@ func (n *Node) membersOf(c raft.Configurations) wire.Members {
 	}
 	for i := range newest.Members {
 		if one := &newest.Members[i]; one.ID != n.config.ID {
-			m.Peers[one.ID] = wire.Peer{Address: one.Peer, Incarnation: identity.Incarnation(one.Incarnation)}
+			m.Peers[one.ID] = wire.Peer{Address: one.Peer, Incarnation: identity.Incarnation(one.Incarnation), Leaves: one.Role == members.Leaving}
 		}
 	}
 	if r := c.Committed.Record; r != nil {
