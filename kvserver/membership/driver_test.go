@@ -3,6 +3,7 @@ package membership
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -381,6 +382,9 @@ func TestATimeOfKeepingUpEndsWithTheTerm(t *testing.T) {
 		time.Sleep(9 * time.Second)
 		if ready() {
 			t.Error("n4 is ready at once, by what was seen an hour ago")
+		}
+		if _, err := f.nodes["n1"].driver.Plan(Ask{ID: "early", Promote: []members.ID{"n4"}}); err == nil || !strings.Contains(err.Error(), "it has not kept up for long enough (9s of 10s)") {
+			t.Errorf("a promotion that is too early: %v", err)
 		}
 		time.Sleep(2 * time.Second)
 		if !ready() {

@@ -222,8 +222,8 @@ func (v *View) First(level uint32) members.Record {
 }
 
 // keptPlace returns a learner that waits for the place of a voter which has been healthy for so
-// long that it is not lost; None: there is none. Without this the voter would lose its place
-// much later, when it is started anew.
+// long that it is not lost; None: there is none. If the learner went on waiting, the
+// voter would lose its place much later, when it is started anew.
 func (v *View) keptPlace() members.ID {
 	if r := v.Newest.Record; r != nil {
 		for i := range r.Members {

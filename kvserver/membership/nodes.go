@@ -132,8 +132,8 @@ func (d *Driver) nodes(s *raft.Status, record *members.Record) map[members.ID]No
 // in addition to its data, so that bounds the number of entries, too.
 //
 // What is not committed counts for nobody once this leader has committed something: no
-// majority has it either. Else all followers of a leader whose clients write large values were
-// unhealthy: 64 clients with values of 900 kB keep some 50 MB under way.
+// majority has it either. Otherwise all followers of a leader whose clients write large values
+// would be unhealthy: 64 clients with values of 900 kB keep some 50 MB under way.
 func far(p *raft.PeerStatus, s *raft.Status) string {
 	lacks := p.LacksBytes
 	if s.CommittedInTerm {
@@ -195,7 +195,7 @@ func (d *Driver) keepUp(nodes map[members.ID]Node, s *raft.Status, record *membe
 		if kept := since(&seen.kept, true, now); kept >= after {
 			n.Ready = true
 		} else {
-			n.Behind = fmt.Sprintf("has kept up for %v of %v", kept.Round(100*time.Millisecond), after)
+			n.Behind = fmt.Sprintf("has not kept up for long enough (%v of %v)", kept.Round(100*time.Millisecond), after)
 		}
 		nodes[p.ID] = n
 	}

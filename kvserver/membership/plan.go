@@ -136,8 +136,8 @@ func (p *Plan) apply(v *View) error {
 	return nil
 }
 
-// giveAway lets the promotion of another member, where no more voters are wanted than there are
-// then, take the place of one that is coming back: that one stays a learner.
+// giveAway drops the place kept for a returning member when promoting another one fills the
+// wanted number. The returning member stays a learner.
 func (p *Plan) giveAway() {
 	r := &p.Wanted
 	if len(r.Voters())+1 < r.Settings.Wanted {
@@ -185,7 +185,7 @@ func (p *Plan) add(v *View, add *Addition) error {
 		}
 		switch lost := v.lost(add.Replaces, 0); {
 		case !lost && p.Ask.EvenIfAlive:
-			return failure.Of(failure.BadRequest, nil, "%s is to wait for the place of %s, which is not lost: nobody waits for that of a voter that is well, and even_if_alive holds for one change alone. Add %s without replaces, and when it has caught up, replace %s with it (raftkv member replace %s --with %s --even-if-alive)", add.ID, add.Replaces, add.ID, add.Replaces, add.Replaces, add.ID)
+			return failure.Of(failure.BadRequest, nil, "%s cannot wait for the place of %s, which is not lost. even_if_alive holds for one change alone, and a voter that is well could be replaced much later. Add %s without replaces. When it has caught up, type: raftkv member replace %s --with %s --even-if-alive", add.ID, add.Replaces, add.ID, add.Replaces, add.ID)
 		case !lost:
 			return v.alive(add.Replaces)
 		}
