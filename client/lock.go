@@ -95,8 +95,8 @@ func (k *Lock) Lease() *Lease { return k.lease }
 // Context returns a context that ends with the lock: with the lease's context, which ends
 // before the servers can give the lock to others (see Lease.Context), and with Release. The
 // cause is that of the lease, as ErrLeaseLost; ErrLockLost, if a server said so;
-// context.Canceled after Release, and ErrClosed after Close. If somebody takes the lease or the lock away by hand, others may
-// have it at once: the end of a lease is told by the next keep-alive, and that of a lock by
+// context.Canceled after Release, and ErrClosed after Close. If somebody takes the lease or the
+// lock away by hand, others may have it at once: the end of a lease is told by the next keep-alive, and that of a lock by
 // the next guarded write or Publish, and by nothing else.
 func (k *Lock) Context() context.Context { return k.ctx }
 

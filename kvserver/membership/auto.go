@@ -154,8 +154,9 @@ func (d *Driver) moves(v *View, now time.Time) map[members.ID]*Shown {
 }
 
 // writeAddresses writes down the addresses of those members that a dial back finds there, if no
-// other member has them. The others are looked for again when the same time has passed: what they say of themselves may be
-// wrong, and the record is what servers go by that know nothing else.
+// other member has them. The others are looked for again when the same time has passed: what
+// they say of themselves may be wrong, and the record is what servers go by that know nothing
+// else.
 func (d *Driver) writeAddresses(ctx context.Context, v *View, moved map[members.ID]*Shown) {
 	dialling, cancel := context.WithTimeout(ctx, addressTimeout)
 	defer cancel()

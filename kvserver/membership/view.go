@@ -48,8 +48,8 @@ type View struct {
 	Level uint32 // the highest at which this program works
 	Transport
 	// Leads says that this node leads. Newest is the configuration in force, and Settled says
-	// that a change may begin: this node leads, and Newest is committed and not joint. Whether the leader has committed in its term, which it must,
-	// consensus says.
+	// that a change may begin: this node leads, and Newest is committed and not joint. Whether
+	// the leader has committed in its term, which it must, consensus says.
 	Leads   bool
 	Newest  members.Version
 	Settled bool
