@@ -167,7 +167,7 @@ var clientMutants = []mutant{
 	inFile("LC21", "a release of unknown outcome counts as done", "client/keeper.go",
 		"\tif errors.Is(err, ErrOutcomeUnknown) {\n\t\treturn err\n\t}\n\tk.mu.Lock()", "\tk.mu.Lock()", "test ./client TestAGrantWhose"),
 	inFile("LC16", "Close leaves the locks of leases that others keep alive", "client/keeper.go",
-		"if l.owned || len(locks) > 0 {", "if l.owned {", "test ./kvserver/clerkd TestCloseGives"),
+		"leading := l.leading; l.owned || len(locks) > 0 {", "leading := l.leading; l.owned {", "test ./kvserver/clerkd TestCloseGives"),
 	inFile("LC17", "a candidate forgets its lease that lives still", "client/lead.go",
 		"\t\tif ttls[0] != 0 {", "\t\tif ttls[0] == 1 {", "test ./kvserver/clerkd TestALeaderOutlives"),
 	inFile("LC18", "observers are not told that nobody leads", "client/lead.go",
