@@ -140,7 +140,10 @@ func (d *Driver) mayReturn(record *members.Record, add *Addition) error {
 	if !d.vouches() {
 		return failure.Of(failure.JoinRefused, nil, "nothing vouches for %s: this cluster enforces identities, and its nodes connect to each other without TLS; make a token (raftkv member token create) and give it to %s with --join-token-file, or move the nodes to --peer-tls require", add.ID, add.ID)
 	}
-	if v := d.View(); record.Member(add.ID) != nil && !v.lost(add.ID, 0) {
+	switch v := d.View(); {
+	case !v.Leads:
+		return d.noLeader()
+	case record.Member(add.ID) != nil && !v.lost(add.ID, 0):
 		return v.alive(add.ID)
 	}
 	return nil
@@ -247,6 +250,9 @@ func (d *Driver) makeRoom(ctx context.Context, add *Addition, change string) err
 	}
 	d.settle(ctx)
 	v := d.View()
+	if !v.Leads { // any more: it would not know who is silent
+		return d.noLeader()
+	}
 	add.Replaces = members.None
 	old := v.Newest.Record.Member(add.ID)
 	if old == nil { // an earlier attempt has removed it

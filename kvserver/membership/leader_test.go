@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"encoding/hex"
 	"errors"
 	"strings"
 	"sync"
@@ -260,4 +261,34 @@ func TestTheRecordNamesTheDirectoriesOfItsMembers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Goal: a leader that is deposed while a server asks to come back says that it does not lead. To
+// say that the old one may be alive would be false: it knows of nobody's silence any more. And a
+// leader that is well counts as well, so that the place of a voter that leads is not kept.
+// Method: leadership goes while the return waits for a change that is under way; then a look at
+// the view of a leader that has led for some time.
+func TestADeposedLeaderJudgesNobodysSilence(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFakeLog(t, true, "n1", "n2", "n3")
+		defer f.close()
+		d := f.nodes["n1"].driver
+		f.set(func() { f.silent["n3"] = true })
+		time.Sleep(4 * time.Second)
+		if v := d.View(); v.node("n1").Well < 3*time.Second || v.node("n2").Well < 3*time.Second {
+			t.Errorf("the leader is well for %v and a follower for %v, want both for seconds", v.node("n1").Well, v.node("n2").Well)
+		}
+		f.set(func() { f.hold = true })
+		go d.Change(t.Context(), Ask{ID: "before", Demote: []members.ID{"n3"}})
+		time.Sleep(100 * time.Millisecond)
+		b, fresh := joinBody("n3", ""), members.Incarnation{3, 3}
+		b.Incarnation, b.Replaces = hex.EncodeToString(fresh[:]), "n3"
+		f.listen("n3", fresh)
+		time.AfterFunc(200*time.Millisecond, func() { f.lead("n2") })
+		if _, err := d.Join(t.Context(), b); !errors.Is(err, failure.NoLeader) {
+			t.Errorf("a return at a deposed leader: %v", err)
+		}
+		f.set(func() { f.hold = false })
+		f.finish()
+	})
 }

@@ -91,7 +91,6 @@ func (d *Driver) nodes(s *raft.Status, record *members.Record) map[members.ID]No
 	if s.Stalled {
 		self.Why, self.Ready, self.Behind = "has a disk that hangs", false, "has a disk that hangs"
 	}
-	nodes[d.config.Self] = self
 	for i := range s.Peers {
 		p := &s.Peers[i]
 		n := Node{Shown: d.config.Shown(p.ID), RatherNot: p.RatherNot, Match: p.MatchIndex}
@@ -110,7 +109,8 @@ func (d *Driver) nodes(s *raft.Status, record *members.Record) map[members.ID]No
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.stayOf(s.Term, record, d.config.Self)
+	self.Well = since(&d.stayOf(s.Term, record, d.config.Self).well, self.Healthy, now)
+	nodes[d.config.Self] = self
 	for i := range s.Peers {
 		id := s.Peers[i].ID
 		n, seen := nodes[id], d.stayOf(s.Term, record, id)

@@ -280,10 +280,10 @@ func (p *Plan) finish(v *View) {
 	}
 }
 
-// fittest returns the healthy voter that leadership is handed to: one that would lead, and of
-// those the one that has most of the log. Only a voter of today can lead before the change. Where
-// nobody of those that stay is one, it returns None, and the leader makes the change and hands
-// over at its end (R9).
+// fittest returns the voter that should lead before the change. Among the healthy voters that
+// stay, those willing to lead come first, then the one with the longest log. If none of them is
+// willing, the longest log decides, and consensus then refuses the transfer. It returns None if
+// no present voter stays and is healthy; then the leader makes the change itself (R9).
 func (p *Plan) fittest(v *View) members.ID {
 	best := members.None
 	for _, id := range p.After.Healthy {
