@@ -86,7 +86,8 @@ func Dial(ctx context.Context, config Config) (*Clerk, error) {
 // Close ends all connections and all pending calls. A write whose answer has not
 // come ends with ErrOutcomeUnknown. Close returns when no goroutine of the Clerk
 // is left. Leases that the Clerk has made are revoked first, if servers can be reached
-// within a second; one under which a function of Lead leads, once that has returned.
+// within a second; one under which a function of Lead leads, once that has returned. Such a
+// function must not call Close, which would wait for it in vain, for a second.
 func (c *Clerk) Close() {
 	c.keeper.close()
 	c.mu.Lock()

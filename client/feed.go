@@ -141,7 +141,7 @@ func (s *source) credit(until uint64) {
 func (f *feed) push(c content) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	fits := !c.shared || len(f.queue) == 0 || f.held-len(f.queue[0].bytes) <= sharedRoom
+	fits := !c.shared || len(f.queue) == 0 || f.held-len(f.queue[0].bytes)+len(c.bytes) <= sharedRoom
 	if fits {
 		f.held += len(c.bytes)
 		f.queue = append(f.queue, c)
@@ -317,6 +317,7 @@ func (c *conn) opened(number uint32, at clerkwire.Watching) {
 // the kin, or s into that.
 func (c *conn) share(s *source) {
 	var without []uint32
+	var taken *source // all that it has brought was taken, by a feed that moves there
 	c.mu.Lock()
 	if kin := c.kin[s.kin]; len(kin) > 1 {
 		eldest, feeds := kin[0], kin[0].feeds
@@ -330,24 +331,35 @@ func (c *conn) share(s *source) {
 			without = append(without, other.number)
 			feeds = append(slices.Clip(feeds), other.feeds...)
 			for _, f := range other.feeds {
-				f.move(eldest)
+				if f.move(eldest) {
+					taken = eldest
+				}
 			}
 		}
 		clear(kin[len(left):])
 		c.kin[s.kin], eldest.feeds = left, feeds
 	}
 	c.mu.Unlock()
+	if taken != nil {
+		taken.credit(taken.brought)
+	}
 	for _, number := range without {
 		c.unwatch(number)
 	}
 }
 
-// move lets a feed go on at another source. All that the one before has brought stands
-// before what the other will bring.
-func (f *feed) move(to *source) {
+// move lets a feed go on at another source, which has brought the same. What the feed has had
+// from the one before counts there as taken when it is: others of that source may take nothing,
+// and would leave it without credit. move reports whether the feed has taken all by now.
+func (f *feed) move(to *source) (taken bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.source = to
+	n := len(f.queue)
+	if n > 0 {
+		f.queue[n-1].from, f.queue[n-1].until = to, to.brought
+	}
+	return n == 0
 }
 
 // endOf takes the end of a watch that was in place. drained says that nothing is pending

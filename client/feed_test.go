@@ -302,6 +302,78 @@ func TestALoopThatIsLateGoesOnByItself(t *testing.T) {
 	})
 }
 
+// Goal: a loop that takes does not wait for one that takes nothing at the watch which both share,
+// nor for one that has left it without having taken all. Method: a server by credit; one loop
+// stops before it has taken a content of all the credit, another one comes to the same place from
+// behind; then the first one goes on to be stuck, or leaves.
+func TestAStuckLoopHoldsUpNoOther(t *testing.T) {
+	for i := range 4 {
+		leaves, early := i%2 == 0, i < 2 // early: the other loop has taken all before they share
+		bubble(t, func(t *testing.T) {
+			f := newFakeCluster(t, "n1")
+			c := f.dial(oneServer)
+			full := put(5, "k")
+			full.Events[0].After.Value = make([]byte, clerkwire.FirstCredit)
+			var first, second watched
+			unwatched, credit := map[uint32]bool{}, map[uint32]uint64{}
+			f.set(func() {
+				f.frames(func(w watched) {
+					switch w.kind {
+					case clerkwire.KindUnwatch:
+						unwatched[w.number] = true
+					case clerkwire.KindCredit:
+						credit[w.number] += w.credit
+					case clerkwire.KindWatch:
+						if !w.watch.Resume {
+							first = w
+							w.inPlace(3)
+							return
+						}
+						second = w
+						w.inPlace(w.watch.After)
+					}
+				})
+			})
+			stuck, ofStuck := context.WithCancel(t.Context())
+			defer ofStuck()
+			ended := follow(stuck, c, 10*time.Second, Prefix(""))
+			synctest.Wait()
+			ctx, end := context.WithCancel(t.Context())
+			other := follow(ctx, c, 0, Prefix(""), AfterRevision(2))
+			synctest.Wait()
+			first.send(put(4, "k")) // the loop stops here
+			synctest.Wait()
+			second.send(put(3, "k"))
+			if !early {
+				first.send(full)
+				synctest.Wait()
+			}
+			second.send(put(4, "k"), full)
+			synctest.Wait()
+			if early {
+				first.send(full)
+				synctest.Wait()
+			}
+			f.hook.Lock()
+			if !unwatched[second.number] || credit[first.number] < clerkwire.FirstCredit {
+				t.Errorf("they share one: %v; the server has a credit of %d bytes for it, want what both were brought", unwatched[second.number], credit[first.number])
+			}
+			f.hook.Unlock()
+			if leaves {
+				ofStuck()
+				time.Sleep(11 * time.Second)
+			}
+			first.send(put(6, "k"))
+			synctest.Wait()
+			end()
+			wantSaid(t, other(), nil, "1:3", "1:4", "1:5", "1:6")
+			ofStuck()
+			ended()
+			f.end(c)
+		})
+	}
+}
+
 // Goal: whatever order watches of the same come, catch up, fall behind, end and lose their
 // server in, each loop is given each change behind its beginning once, in order.
 // Method: 40 loops on one Clerk that begin at random places, take random times and end at

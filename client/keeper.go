@@ -43,6 +43,7 @@ type keeper struct {
 	clerk *Clerk
 	slept func() time.Duration // how long the machine has slept so far
 	wake  chan struct{}        // holds a token when there is something new
+	given chan struct{}        // closed when the first close has done what it can
 
 	mu      sync.Mutex // guards the fields below and those of Lease that say so
 	leases  map[*Lease]bool
@@ -53,7 +54,8 @@ type keeper struct {
 }
 
 func (k *keeper) set(c *Clerk) {
-	k.clerk, k.slept, k.wake, k.leases, k.seeks = c, asleep.Total, make(chan struct{}, 1), map[*Lease]bool{}, map[lockUse]chan struct{}{}
+	k.clerk, k.slept, k.wake, k.given = c, asleep.Total, make(chan struct{}, 1), make(chan struct{})
+	k.leases, k.seeks = map[*Lease]bool{}, map[lockUse]chan struct{}{}
 }
 
 func (k *keeper) now() moment { return moment{time.Now(), k.slept()} }
@@ -256,52 +258,72 @@ func (k *keeper) keep(ids []int64, patience, left time.Duration) (ttls []time.Du
 // close ends the contexts of all leases, gives back their locks, and revokes those that the
 // Clerk has made, as far as that can be done soon. The others end when their TTL is over.
 func (k *keeper) close() {
-	ends := k.endAll()
-	if len(ends) == 0 {
+	ends, first := k.endAll()
+	if !first {
+		<-k.given // or the first call could not give back what it is about to
 		return
 	}
-	ctx, cancel := context.WithTimeout(k.clerk.lifetime, closeLimit)
-	defer cancel()
-	queue := make(chan func(context.Context), len(ends))
+	defer close(k.given)
+	var ending sync.WaitGroup
+	queue := make(chan leaseEnd, len(ends))
 	for _, end := range ends {
+		if end.leading != nil { // in the way of no other lease
+			ending.Go(func() { k.endLeader(end) })
+			continue
+		}
 		queue <- end
 	}
 	close(queue)
-	var ending sync.WaitGroup
-	for range min(len(ends), closeWorkers) {
+	ctx, cancel := context.WithTimeout(k.clerk.lifetime, closeLimit)
+	defer cancel()
+	for range min(len(queue), closeWorkers) {
 		ending.Go(func() {
 			for end := range queue {
-				end(ctx)
+				end.lease.finish(ctx, end.locks)
 			}
 		})
 	}
 	ending.Wait()
 }
 
+// leaseEnd is what is to be done of a lease at the servers.
+type leaseEnd struct {
+	lease   *Lease
+	locks   []string
+	leading chan struct{} // is closed when nobody leads under it any more; nil: nobody does
+}
+
+// endLeader gives back what the lease of a leader holds, once its function has returned. One that
+// does not return may still lead, so nobody else may before the lease ends by its TTL.
+func (k *keeper) endLeader(end leaseEnd) {
+	limit := time.NewTimer(closeLimit)
+	defer limit.Stop()
+	select {
+	case <-end.leading:
+	case <-limit.C:
+		return
+	}
+	ctx, cancel := context.WithTimeout(k.clerk.lifetime, closeLimit)
+	defer cancel()
+	end.lease.finish(ctx, end.locks)
+}
+
 // endAll ends the contexts of all leases, and returns what is to be done of each at the
-// servers.
-func (k *keeper) endAll() (ends []func(context.Context)) {
+// servers. first says that it was not called before.
+func (k *keeper) endAll() (ends []leaseEnd, first bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	first = !k.closed
 	k.closed = true
 	for l := range k.leases { // any order will do
 		delete(k.leases, l)
 		l.end(ErrClosed)
-		locks := k.locksOf(l)
-		if leading := l.leading; l.owned || len(locks) > 0 {
-			ends = append(ends, func(ctx context.Context) {
-				if leading != nil {
-					select {
-					case <-leading:
-					case <-ctx.Done():
-						return // it may still lead, so nobody else may before the lease ends
-					}
-				}
-				l.finish(ctx, locks)
-			})
+		end := leaseEnd{l, k.locksOf(l), l.leading}
+		if l.owned || len(end.locks) > 0 {
+			ends = append(ends, end)
 		}
 	}
-	return ends
+	return ends, first
 }
 
 // lockUse is a lease that asks for a lock.

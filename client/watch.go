@@ -19,7 +19,7 @@ import (
 // forgotten what comes next, ErrForbidden, or an *Error with the code not_active,
 // revision_ahead or other_cluster. The error comes last, with an empty event.
 //
-// A loop that takes its time holds up nothing but itself: at most 512 KiB and one change
+// A loop that takes its time holds up nothing but itself: at most 768 KiB and one change
 // wait for it. Loops that follow the same in the same way share one watch at a server, while
 // they keep up with each other.
 func (c *Clerk) Watch(ctx context.Context, options ...WatchOption) iter.Seq2[WatchEvent, error] {

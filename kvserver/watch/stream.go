@@ -369,7 +369,8 @@ func (s *Stream) changes(now Millis) (outs []Out, more bool) {
 	// What is looked at is the present history, so that a client that takes nothing
 	// keeps nothing alive that is forgotten meanwhile.
 	var h kv.History
-	if len(s.due) == 0 && !s.scans {
+	took := len(s.due) == 0 && !s.scans
+	if took {
 		d := s.node.Take()
 		s.due, s.upTo, s.scans, h = d.Revisions, max(s.upTo, d.UpTo), d.Scan, d.History
 		if d.Scan {
@@ -391,7 +392,9 @@ func (s *Stream) changes(now Millis) (outs []Out, more bool) {
 			return outs, true
 		}
 	}
-	// Here everything up to upTo was handed out. What came behind it wakes the owner.
+	// Here everything up to upTo was handed out. What comes behind it wakes the owner if this
+	// step has asked; otherwise the next one must ask what has come since.
+	more = !took
 	s.position = max(s.position, s.upTo)
 	switch {
 	case s.ending:
@@ -401,7 +404,7 @@ func (s *Stream) changes(now Millis) (outs []Out, more bool) {
 		outs = append(outs, Out{Kind: Progress, Revision: s.position, Syncs: s.syncs.confirmed})
 		s.bookmark, s.syncs.confirmed = 0, 0
 	}
-	return outs, false
+	return outs, more
 }
 
 // scan reads the history from the position on, a piece at a time.

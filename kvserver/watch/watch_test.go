@@ -254,6 +254,61 @@ func TestARingThatOverflowsLosesNothing(t *testing.T) {
 	}
 }
 
+// Goal: a stream whose owner sleeps when a step says that there is no more, and that was not woken
+// since, has handed out everything: changes that came between two pieces of what came before, and
+// a bookmark that was confirmed between them. Method: changes that fill several pieces, by the
+// history and by the cursor; after the first piece another change and a confirmation.
+func TestAnOwnerThatSleepsHasEverything(t *testing.T) {
+	for _, confirmed := range []bool{false, true} {
+		for _, changed := range []string{"", "k", "other"} {
+			for _, count := range []int{3, 40} { // more than a cursor holds, too
+				n := newNode(t)
+				s := n.stream(Options{Selectors: Selectors{Keys: []string{"k"}}, Resume: true, After: 1})
+				all(s, 0)
+				s.Ask(0)
+				for range count {
+					c := kv.Command{Op: kv.OpPut, Key: []byte("k"), Value: make([]byte, 40<<10)}
+					n.store.Apply(n.store.AppliedIndex()+1, kv.EncodeCommand(c))
+				}
+				n.tell()
+				var said []string
+				for steps := 0; ; steps++ {
+					n.wakes = 0
+					outs, more := s.Step(1)
+					for _, out := range outs {
+						said = append(said, spell(out))
+					}
+					if steps == 0 {
+						if changed != "" {
+							n.put(changed)
+						}
+						n.tell()
+						if confirmed {
+							s.Confirmed(0, n.store.Revision())
+						}
+					}
+					if !more && n.wakes == 0 {
+						break
+					}
+				}
+				var expected []string
+				for i := range count {
+					expected = append(expected, fmt.Sprintf("change %d k", i+2))
+				}
+				if changed == "k" {
+					expected = append(expected, fmt.Sprintf("change %d k", count+2))
+				}
+				if confirmed {
+					expected = append(expected, fmt.Sprintf("progress %d", n.store.Revision()))
+				}
+				if !slices.Equal(said, expected) {
+					t.Errorf("%d changes, then %q, confirmed %v: got  %q\nwant %q", count, changed, confirmed, said, expected)
+				}
+			}
+		}
+	}
+}
+
 // Goal: a bookmark leaves behind everything up to it, not before the hub has come there,
 // and says no less than was confirmed. Method: a confirmation that is ahead of the hub.
 func TestABookmarkWaitsForWhatStandsBeforeIt(t *testing.T) {

@@ -8,6 +8,8 @@ var watchMutants = []mutant{
 		"\tcase s.bookmark != 0:\n\t\touts = append(outs, Out{Kind: Progress, Revision: s.bookmark, "),
 	inWatch("WT42", "a piece that does not fit into a step is left until something wakes the watch", "watch/stream.go",
 		"\t\tif outs = s.look(&h); len(s.due) > 0 {\n\t\t\treturn outs, true\n", "\t\tif outs = s.look(&h); len(s.due) > 0 {\n\t\t\treturn outs, false\n"),
+	inWatch("WT43", "a watch sleeps though something came between two pieces", "watch/stream.go",
+		"\tmore = !took\n", "\tmore = false\n"),
 	inWatch("WT3", "the place of a mirror is the one before its state was frozen", "watch/stream.go",
 		"\t\ts.place(view.Revision())\n", "\t\ts.place(s.position)\n"),
 	inWatch("WT4", "a history that reaches the place just so is said to be gone", "watch/stream.go",
