@@ -293,21 +293,6 @@ type leaseEnd struct {
 	leading chan struct{} // is closed when nobody leads under it any more; nil: nobody does
 }
 
-// endLeader gives back what the lease of a leader holds, once its function has returned. One that
-// does not return may still lead, so nobody else may before the lease ends by its TTL.
-func (k *keeper) endLeader(end leaseEnd) {
-	limit := time.NewTimer(closeLimit)
-	defer limit.Stop()
-	select {
-	case <-end.leading:
-	case <-limit.C:
-		return
-	}
-	ctx, cancel := context.WithTimeout(k.clerk.lifetime, closeLimit)
-	defer cancel()
-	end.lease.finish(ctx, end.locks)
-}
-
 // endAll ends the contexts of all leases, and returns what is to be done of each at the
 // servers. first says that it was not called before.
 func (k *keeper) endAll() (ends []leaseEnd, first bool) {

@@ -120,6 +120,21 @@ func (l *Lease) lead() (returned chan struct{}, ok bool) {
 	return l.leading, true
 }
 
+// endLeader gives back what the lease of a leader holds, once its function has returned. One that
+// does not return may still lead, so nobody else may before the lease ends by its TTL.
+func (k *keeper) endLeader(end leaseEnd) {
+	limit := time.NewTimer(closeLimit)
+	defer limit.Stop()
+	select {
+	case <-end.leading:
+	case <-limit.C:
+		return
+	}
+	ctx, cancel := context.WithTimeout(k.clerk.lifetime, closeLimit)
+	defer cancel()
+	end.lease.finish(ctx, end.locks)
+}
+
 // resign gives leadership back, as far as that can be done soon. A release comes first: the
 // end of a lease would keep the place free for its delay.
 func (c *Clerk) resign(held *Lock) {
