@@ -107,7 +107,11 @@ func askAuthAt(ctx context.Context, endpoint, method, path string, body []byte, 
 	if to == nil {
 		return nil
 	}
-	return json.NewDecoder(io.LimitReader(response.Body, ask.MaxStatusBytes)).Decode(to)
+	answer, err := ask.ReadAnswer(response)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(answer, to)
 }
 
 func identityPath(name string) string { return "/v1/auth/identities/" + url.PathEscape(name) }
@@ -184,6 +188,9 @@ as docs/security.md describes it.`,
 	return command
 }
 
+// neverChanged is the ETag of a table that nobody has changed yet, which no If-Match can name.
+const neverChanged = `"0"`
+
 // maxPuts bounds how often a change of an identity begins anew because the table has changed.
 const maxPuts = 5
 
@@ -197,27 +204,30 @@ func (s *clerkSettings) putIdentity(ctx context.Context, name string, given api.
 		}
 		var only []string
 		if seen != "" {
-			only = []string{"If-Match", seen} // or what another admin has changed meanwhile would be undone
+			only = []string{"If-Match", seen} // or what another admin has done meanwhile would be undone
 		}
 		_, err = s.askAuth(ctx, http.MethodPut, identityPath(name), asked, nil, only...)
-		refused := (*ask.RefusedError)(nil)
-		moved := errors.As(err, &refused) && refused.Code == api.CodePreconditionFailed && !ask.MayBeDone(err)
-		if !moved || attempt == maxPuts {
+		refused := ask.Final(err)
+		if refused == nil || refused.Code != api.CodePreconditionFailed || ask.MayBeDone(err) || attempt == maxPuts {
 			return err
 		}
 	}
 }
 
 // keepOthers fills in what an identity has already, if there is one, for what no flag gives. seen
-// is the table's revision of which that is so, as an ETag; "" if nothing was filled in.
+// is the table's revision of which that is so, or of which there is none, as an ETag; "" if the
+// change needs no condition.
 func (s *clerkSettings) keepOthers(ctx context.Context, name string, asked *api.Identity, given func(flag string) bool) (seen string, err error) {
 	if given("rule") && given("limits") && given("disabled") {
 		return "", nil
 	}
 	var old api.Identity
 	header, err := s.askAuth(ctx, http.MethodGet, identityPath(name), nil, &old)
-	if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) && (refused.Code == api.CodeNotFound || refused.Code == api.CodeForbidden) {
-		return "", nil // there is none, or it is not shown: then the change itself is refused or made
+	if refused := ask.Final(err); refused != nil && refused.Code == api.CodeNotFound {
+		if refused.ETag == neverChanged {
+			return "", nil
+		}
+		return refused.ETag, nil // another admin may make it meanwhile
 	}
 	if err != nil {
 		return "", err

@@ -103,8 +103,9 @@ func (s *clerkSettings) show(out io.Writer, l shownLeader) error {
 // whereLimit bounds the search for the address of a new leader: other nodes may be silent.
 const whereLimit = 2 * time.Second
 
-// handOver asks the nodes until one has done it: each passes the request on to the leader. It returns what that node answered, and where the leader takes clients if
-// its status may be seen, which needs another right.
+// handOver asks the nodes until one has done it: each passes the request on to the leader. It
+// returns what that node answered, and where the leader takes clients if its status may be seen,
+// which needs another right.
 func (s *clerkSettings) handOver(ctx context.Context, to string) (l shownLeader, err error) {
 	var none shownLeader
 	endpoints, err := s.servers()

@@ -84,7 +84,8 @@ func waitForFile(t *testing.T, name string) string {
 
 // Goal: whoever keeps a lease by a token that was revoked hears that, and by the right exit code:
 // lease keep by 14, lock by 11 because its command was ended, and elect says why it lost before it
-// stands again, which ends it by 14. Method: one node that enforces identities, leases of a few seconds.
+// stands again, which ends it by 14.
+// Method: one node that enforces identities, leases of a few seconds.
 func TestARevokedTokenIsNamedWhereALeaseIsLost(t *testing.T) {
 	c, dir := commandsAsRoot(t)
 	c.want(exit.Done, "auth", "identity", "put", "svc", "--rule", `{"lock":"","rights":["acquire"]}`, "--rule", `{"rights":["status"]}`, "--rule", `{"prefix":"","rights":["lease"]}`)

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"raftkv/cmd/raftkv/internal/exit"
@@ -180,17 +181,43 @@ func (e *UnansweredError) Error() string { return e.text }
 
 func (e *UnansweredError) Unwrap() error { return e.err }
 
-// MayBeDone reports whether an error of Node leaves open if what was asked was done.
+// MayBeDone reports whether an error leaves open if what was asked was done: that of Node, or
+// one that has such an error in its tree.
 func MayBeDone(err error) bool {
-	var unanswered *UnansweredError
-	var refused *RefusedError
-	return errors.As(err, &unanswered) && unanswered.maybeDone || errors.As(err, &refused) && refused.unknown
+	switch e := err.(type) {
+	case *UnansweredError:
+		return e.maybeDone
+	case *RefusedError:
+		return e.unknown
+	case interface{ Unwrap() error }:
+		return MayBeDone(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(e.Unwrap(), MayBeDone)
+	}
+	return false
+}
+
+// Final returns the refusal that ended a call for all nodes; nil if the call did not end so, or
+// a node that was asked before may have done it.
+func Final(err error) *RefusedError {
+	for err != nil {
+		if refused, is := err.(*RefusedError); is {
+			return refused
+		}
+		one, is := err.(interface{ Unwrap() error }) // and not one of several reasons
+		if !is {
+			return nil
+		}
+		err = one.Unwrap()
+	}
+	return nil
 }
 
 // RefusedError is what a node answered in place of what it was asked for.
 type RefusedError struct {
 	status int
 	Code   api.Code // "" if it is no answer of a node
+	ETag   string   // of what the node has there; "" if it does not say
 	text   string
 	// unknown says that the node does not know whether a change was made, or will be.
 	unknown bool
@@ -231,7 +258,11 @@ func problemOf(response *http.Response, changes bool) error {
 	if problem.Code == api.CodeUnauthenticated {
 		problem.Detail = "serves nobody without a good token"
 	}
-	return &RefusedError{response.StatusCode, problem.Code, fmt.Sprintf("%s (%s)", problem.Detail, problem.Code), changes && problem.Outcome == api.OutcomeUnknown}
+	return &RefusedError{
+		status: response.StatusCode, Code: problem.Code, ETag: response.Header.Get("Etag"),
+		text:    fmt.Sprintf("%s (%s)", problem.Detail, problem.Code),
+		unknown: changes && problem.Outcome == api.OutcomeUnknown,
+	}
 }
 
 // Refused returns the error of a caller whom servers refused by a code, for questions that did

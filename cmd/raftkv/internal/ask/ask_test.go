@@ -72,6 +72,10 @@ func TestARefusalDoesNotHideWhatMayBeDone(t *testing.T) {
 		errors.As(err, &e)
 		return e.Code
 	}
+	refusedThere := &UnansweredError{"no answer: connection refused", syscall.ECONNREFUSED, false}
+	if tree := errors.Join(refusedThere, errors.Join(denied, lost)); !MayBeDone(tree) || MayBeDone(errors.Join(refusedThere, denied)) {
+		t.Error("not all of a tree is looked at")
+	}
 	var r Reasons
 	r.Add("a", lost)
 	for _, err := range []error{r.Final(exit.Failed, "b", denied), r.Ended(exit.Unavailable, "no node did it: ")} {
@@ -84,13 +88,12 @@ func TestARefusalDoesNotHideWhatMayBeDone(t *testing.T) {
 	if err := other.Final(exit.Failed, "b", denied); code(err) != exit.Failed || err.Error() != "b: nobody knows the token" {
 		t.Errorf("code %d, %v", code(err), err)
 	}
-	refused := &UnansweredError{"no answer: connection refused", syscall.ECONNREFUSED, false}
 	var nobody Reasons
-	nobody.Add("a", refused)
+	nobody.Add("a", refusedThere)
 	if err := nobody.Ended(exit.Unavailable, ""); code(err) != exit.Unavailable || !strings.HasSuffix(err.Error(), NobodyThere) {
 		t.Errorf("where nobody listens: code %d, %v", code(err), err)
 	}
-	other.Add("b", refused)
+	other.Add("b", refusedThere)
 	if err := other.Ended(exit.Unavailable, ""); strings.HasSuffix(err.Error(), NobodyThere) {
 		t.Errorf("where one listens: %v", err)
 	}

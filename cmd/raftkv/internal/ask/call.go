@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"slices"
+	"sync"
 	"time"
 
 	"raftkv/cmd/raftkv/internal/exit"
@@ -22,15 +24,25 @@ const (
 	probeLimit = 2 * time.Second
 	// usualLimit stands for the time of a context that has no end.
 	usualLimit = 10 * time.Second
+	// leastShare is the shortest time that a node gets for a change, where there is so much: a
+	// node holds a request for a second while nobody leads, and then says that nothing was done.
+	leastShare = 1500 * time.Millisecond
+	// reserve is what a node that lives leaves of the time for another one, where that can
+	// repeat the change: leastShare, and a search for a node that answers.
+	reserve = 2 * time.Second
+	// maxAnswerBytes bounds an answer that is a success: all tokens of a cluster take more than
+	// a megabyte.
+	maxAnswerBytes = 16 << 20
 )
 
 // Call is a request that any node of a cluster can answer, since each passes on to the leader
 // what it cannot do itself.
 //
 // A question goes to the next node as soon as one refuses it or is silent for a moment, and the
-// first answer counts. A change goes to one node after the other, those first that have just
-// shown that they live, and each has its share of the time; so two nodes have the same change
-// only where one of them has not told what became of it.
+// first answer counts. A change goes to one node after the other, to one first that has just
+// shown that it lives, and which has nearly all of the time. A second node gets the change only
+// if the first refused it or was not reached. A change with an idempotency key repeats safely: a
+// second node gets it also where the first did not report an outcome.
 type Call struct {
 	Method, Path string
 	Body         []byte // JSON; nil: none
@@ -44,9 +56,6 @@ type Call struct {
 	Elsewhere func(*RefusedError) bool
 	// Code is the exit code of a refusal that holds for all nodes; nil: exit.Failed.
 	Code func(*RefusedError) int
-	// Once says that the change is another one each time: where a node may have made it, no
-	// other is asked.
-	Once bool
 	// Sentence stands before the reasons of the nodes where none did it.
 	Sentence string
 }
@@ -86,15 +95,68 @@ func (c *Call) Make(ctx context.Context, endpoints []string) (http.Header, error
 
 // inTurn makes a change at one node after the other.
 func (r *round) inTurn(ctx context.Context) {
-	order := livingFirst(ctx, r.endpoints)
-	for k, at := range order {
-		attempt, cancel := context.WithTimeout(ctx, timeLeft(ctx)/time.Duration(len(order)-k))
-		settled := r.settles(r.attempt(attempt, at))
-		cancel()
-		if settled || r.Once && MayBeDone(r.failures[at]) {
+	enough := min(leastShare, timeLeft(ctx)*3/4)
+	rest := make([]int, len(r.endpoints)) // the nodes that were not asked yet
+	for i := range rest {
+		rest[i] = i
+	}
+	repeats, lives := r.repeats(), true
+	for k := 0; len(rest) > 0 && ctx.Err() == nil; k++ {
+		if k > 0 && timeLeft(ctx) < enough {
+			for _, at := range rest {
+				r.failures[at] = errUnasked
+			}
 			return
 		}
+		if lives { // or no node has answered the last search
+			lives = livingFirst(ctx, r.endpoints, rest)
+		}
+		at := rest[0]
+		settled := r.settles(r.attemptFor(ctx, at, shareOf(timeLeft(ctx), len(rest), lives, repeats)))
+		if settled || !repeats && MayBeDone(r.failures[at]) {
+			return
+		}
+		rest = rest[1:]
 	}
+}
+
+// errUnasked is why a node did not get a change.
+var errUnasked = errors.New("was not asked, since the time was nearly over; a longer --timeout gives it some")
+
+// repeats reports whether a node that gets the change once more, perhaps later, changes nothing
+// and answers as if it were the first: a key names the change.
+func (r *round) repeats() bool {
+	for i := 0; i+1 < len(r.Headers); i += 2 {
+		if r.Headers[i] == api.HeaderIdempotencyKey {
+			return true
+		}
+	}
+	return false
+}
+
+// shareOf returns how much of the time that is left one of n nodes gets for a change. A node
+// that lives may be a slow leader; the others may as well be down.
+func shareOf(left time.Duration, n int, lives, repeats bool) time.Duration {
+	switch {
+	case n == 1 || lives && !repeats || lives && left < 2*reserve:
+		return left
+	case lives:
+		return left - reserve
+	}
+	return min(left, max(left/time.Duration(n), leastShare))
+}
+
+// attemptFor makes a change at one node, which has a share of the time. A change that does not
+// repeat is not sent elsewhere once the node may have it, so from then on it has all of the time.
+func (r *round) attemptFor(ctx context.Context, at int, share time.Duration) answer {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	over := time.AfterFunc(share, func() { cancel(context.DeadlineExceeded) })
+	defer over.Stop()
+	if !r.repeats() {
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { over.Stop() }})
+	}
+	return r.attempt(ctx, at)
 }
 
 // attempt makes the call at one node.
@@ -108,12 +170,26 @@ func (r *round) attempt(ctx context.Context, at int) answer {
 		return answer{at: at, err: err}
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, MaxStatusBytes))
-	if err != nil {
-		err = unanswered(err, changes(r.Method, r.Path))
+	body, err := ReadAnswer(response)
+	switch maybeDone := changes(r.Method, r.Path); {
+	case err == errTooLong:
+		err = &UnansweredError{err.Error(), err, maybeDone}
+	case err != nil:
+		err = unanswered(err, maybeDone)
 	}
 	return answer{at, response.Header, body, err}
 }
+
+// ReadAnswer reads the body of an answer that is a success.
+func ReadAnswer(response *http.Response) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerBytes+1))
+	if len(body) > maxAnswerBytes {
+		return nil, errTooLong
+	}
+	return body, err
+}
+
+var errTooLong = fmt.Errorf("the answer is longer than %d MiB", maxAnswerBytes>>20)
 
 // settles takes an answer, and reports whether no other one is needed.
 func (r *round) settles(a answer) bool {
@@ -186,20 +262,17 @@ func (r *round) ended() error {
 	return reasons.Ended(exit.Unavailable, r.Sentence)
 }
 
-// livingFirst returns the order in which nodes are asked for a change: a node first that has
-// just answered, whatever it said. So a node that is silent does not get the change.
-func livingFirst(ctx context.Context, endpoints []string) []int {
-	order := make([]int, len(endpoints))
-	for i := range order {
-		order[i] = i
-	}
-	if len(order) < 2 {
-		return order
+// livingFirst puts a node to the front of those that are left for a change that has just
+// answered, whatever it said, and reports whether there is one. So a node that is silent does
+// not get the change.
+func livingFirst(ctx context.Context, endpoints []string, rest []int) (lives bool) {
+	if len(rest) < 2 {
+		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(probeLimit, timeLeft(ctx)/4))
 	defer cancel()
-	race(ctx, len(order), func(ctx context.Context, at int) answer {
-		response, err := Node(ctx, endpoints[at], http.MethodGet, "/livez", nil)
+	race(ctx, len(rest), func(ctx context.Context, at int) answer {
+		response, err := Node(ctx, endpoints[rest[at]], http.MethodGet, "/livez", nil)
 		if err == nil {
 			response.Body.Close()
 		}
@@ -209,16 +282,21 @@ func livingFirst(ctx context.Context, endpoints []string) []int {
 		if a.err != nil && !errors.As(a.err, &refused) {
 			return false
 		}
-		order = slices.Insert(slices.Delete(order, a.at, a.at+1), 0, a.at)
+		first := rest[a.at]
+		copy(rest[1:], rest[:a.at])
+		rest[0], lives = first, true
 		return true
 	})
-	return order
+	return lives
 }
 
 // race asks n nodes, each when those before it have failed or been silent for a moment, until an
-// answer settles the question or all have answered. A silent one is waited for as long as there
-// is time; but only for its share of that where another one has refused.
+// answer settles the question or all have answered. race waits for a silent node until the time
+// is over, or, once another node has refused, for that node's share of the time. No attempt is
+// left when it returns.
 func race(ctx context.Context, n int, attempt func(ctx context.Context, at int) answer, settles func(answer) bool) {
+	var attempts sync.WaitGroup
+	defer attempts.Wait()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	answers := make(chan answer, n)
@@ -244,7 +322,7 @@ func race(ctx context.Context, n int, attempt func(ctx context.Context, at int) 
 				break
 			}
 			at := begun
-			go func() { answers <- attempt(ctx, at) }()
+			attempts.Go(func() { answers <- attempt(ctx, at) })
 			if begun++; begun < n {
 				timer.Reset(min(pace, share/2))
 			} else {

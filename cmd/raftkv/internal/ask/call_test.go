@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -141,27 +142,127 @@ func TestOneNodeAloneDeniesNobody(t *testing.T) {
 	}
 }
 
-// Goal: a change that a node took and was silent about goes to the next one in time, is done if
-// that one does it, and unknown if it refuses; one that is another each time goes to no second
-// node. Method: a node that lives and says nothing of the change, and another one behind it.
+// Goal: a change that a node took and was silent about goes to the next one in time if a key
+// names it, is done if that one does it, and unknown if it refuses; any other goes to no second
+// node. Method: a node that lives and says nothing of the change, or closes the connection, and
+// another one behind it.
 func TestAChangeWithoutAnAnswerIsDoneOrUnknown(t *testing.T) {
 	t.Parallel()
+	key := []string{api.HeaderIdempotencyKey, "k"}
 	for _, c := range []struct {
-		once   bool
-		answer http.HandlerFunc
-		code   int
-		asked  int // of the second node
+		name          string
+		headers       []string
+		first, second http.HandlerFunc
+		code          int
+		asked         int // of the second node
 	}{
-		{false, does, 0, 1}, {false, refuses(404, api.CodeNotFound), exit.Unknown, 1}, {false, refuses(401, api.CodeUnauthenticated), exit.Unknown, 1},
-		{true, does, exit.Unknown, 0},
+		{"done with a key", key, livesOnly, does, 0, 1},
+		{"refused with a key", key, livesOnly, refuses(404, api.CodeNotFound), exit.Unknown, 1},
+		{"denied with a key", key, livesOnly, refuses(401, api.CodeUnauthenticated), exit.Unknown, 1},
+		{"silent", nil, livesOnly, does, exit.Unknown, 0},
+		{"lost", nil, closes, does, exit.Unknown, 0},
+		{"lost with a key", key, closes, does, 0, 1},
 	} {
-		silent, second := newStub(t, livesOnly), newStub(t, c.answer)
-		code, took, err := made(t, &Call{Method: "DELETE", Path: "/v1/it", Once: c.once}, silent, second)
-		if code != c.code || took > 5*time.Second || silent.times() != 1 || second.times() != c.asked {
-			t.Errorf("once %v: code %d after %v, asked %d and %d times: %v", c.once, code, took, silent.times(), second.times(), err)
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			silent, second := newStub(t, c.first), newStub(t, c.second)
+			code, took, err := made(t, &Call{Method: "DELETE", Path: "/v1/it", Headers: c.headers}, silent, second)
+			if code != c.code || c.asked == 1 && took > 5*time.Second || silent.times() != 1 || second.times() != c.asked {
+				t.Errorf("code %d after %v, asked %d and %d times: %v", code, took, silent.times(), second.times(), err)
+			}
+			if code == exit.Unknown && !strings.Contains(err.Error(), "it may have done what was asked") {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// closes is a node that takes a change and closes the connection.
+func closes(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/livez" {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// Goal: a slow leader is waited for: the change that it makes is done, and is sent to no other
+// node. A node that holds a request while nobody leads, and then says that nothing was done, is
+// believed, and the next one is not asked for what it cannot answer in time.
+// Method: nodes that answer after more than their share of the time was.
+func TestASlowNodeThatLivesIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	slowly := func(d time.Duration, answer http.HandlerFunc) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/livez" {
+				return
+			}
+			select {
+			case <-time.After(d):
+				answer(w, r)
+			case <-r.Context().Done():
+			}
 		}
-		if code == exit.Unknown && !strings.Contains(err.Error(), "it may have done what was asked") {
-			t.Errorf("once %v: %v", c.once, err)
+	}
+	for _, c := range []struct {
+		name   string
+		limit  time.Duration
+		first  http.HandlerFunc
+		others http.HandlerFunc
+		code   int
+		says   string
+	}{
+		{"a slow commit", 6 * time.Second, slowly(2500*time.Millisecond, does), refuses(404, api.CodeNotFound), 0, ""},
+		{"no leader", 2 * time.Second, slowly(time.Second, refuses(503, api.CodeNoLeader)), hangs, exit.Unavailable, "was not asked, since the time was nearly over"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			first, second, third := newStub(t, c.first), newStub(t, c.others), newStub(t, c.others)
+			ctx, cancel := context.WithTimeout(t.Context(), c.limit)
+			defer cancel()
+			_, err := (&Call{Method: "DELETE", Path: "/v1/it"}).Make(ctx, endpointsOf(first, second, third))
+			ending := &exit.Ending{}
+			if errors.As(err, &ending); ending.Code != c.code || second.times()+third.times() != 0 || err != nil && !strings.Contains(err.Error(), c.says) {
+				t.Errorf("code %d, the others were asked %d times: %v", ending.Code, second.times()+third.times(), err)
+			}
+		})
+	}
+}
+
+// Goal: no attempt at a node is left when a call has ended. Method: a node that hangs in front
+// of one that answers, and a look at what attempts have ended.
+func TestACallLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	var under atomic.Int32
+	race(ctx, 2, func(ctx context.Context, at int) answer {
+		under.Add(1)
+		defer under.Add(-1)
+		if at == 0 {
+			<-ctx.Done()
+			time.Sleep(20 * time.Millisecond) // what the end of an attempt may take
+		}
+		return answer{at: at, err: ctx.Err()}
+	}, func(a answer) bool { return a.err == nil })
+	if left := under.Load(); left != 0 {
+		t.Errorf("%d attempts go on", left)
+	}
+}
+
+// Goal: the list of all tokens of a large cluster is read; what is longer than any answer is
+// refused by its length. Method: answers of two and of seventeen megabytes.
+func TestALongAnswerIsReadOrNamed(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		megabytes int
+		says      string
+	}{{2, ""}, {17, "the answer is longer than 16 MiB"}} {
+		long := newStub(t, func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"name":"`+strings.Repeat("x", c.megabytes<<20)+`"}`)
+		})
+		var to struct{ Name string }
+		_, _, err := made(t, &Call{Method: "GET", Path: "/v1/it", To: &to}, long)
+		if c.says == "" && (err != nil || len(to.Name) != c.megabytes<<20) || c.says != "" && (err == nil || !strings.HasSuffix(err.Error(), ": "+c.says)) {
+			t.Errorf("%d MiB: %d bytes, %v", c.megabytes, len(to.Name), err)
 		}
 	}
 }

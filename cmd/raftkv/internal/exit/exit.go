@@ -11,7 +11,7 @@ const (
 	Unknown     = 4  // a write may have happened or not
 	Undecided   = 5  // the search for an order of a history did not end in time
 	Removed     = 6  // serve: the cluster has removed this node
-	Refused     = 7  // a change was refused by a guard: of the membership, or one of the identities that leaves no admin
+	Refused     = 7  // a guard refused the change: one of the membership, or one that would leave the cluster without an admin
 	HistoryGone = 8  // watch: the cluster does not keep the changes any more behind which it is to go on
 	ElseBranch  = 9  // txn: a compare did not hold, and the else branch was done
 	LeaseGone   = 10 // the lease is gone

@@ -87,7 +87,6 @@ func (c *caller) call(ctx context.Context, method, path string, body, to any, he
 	call := ask.Call{
 		Method: method, Path: path, Headers: headers, To: to, Code: codeOf,
 		Elsewhere: func(refused *ask.RefusedError) bool { return isOlder(method, path, refused) },
-		Once:      method == http.MethodPost && path == tokensPath, // each makes a token
 	}
 	if body != nil {
 		if call.Body, err = json.Marshal(body); err != nil {
