@@ -190,9 +190,10 @@ func closes(w http.ResponseWriter, r *http.Request) {
 // Method: nodes that answer after more than their share of the time was.
 func TestASlowNodeThatLivesIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	slowly := func(d time.Duration, answer http.HandlerFunc) http.HandlerFunc {
+	slowly := func(d time.Duration, probe, answer http.HandlerFunc) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/livez" {
+				probe(w, r)
 				return
 			}
 			select {
@@ -210,8 +211,9 @@ func TestASlowNodeThatLivesIsWaitedFor(t *testing.T) {
 		code   int
 		says   string
 	}{
-		{"a slow commit", 6 * time.Second, slowly(2500*time.Millisecond, does), refuses(404, api.CodeNotFound), 0, ""},
-		{"no leader", 2 * time.Second, slowly(time.Second, refuses(503, api.CodeNoLeader)), hangs, exit.Unavailable, "was not asked, since the time was nearly over"},
+		{"a slow commit", 6 * time.Second, slowly(2500*time.Millisecond, does, does), refuses(404, api.CodeNotFound), 0, ""},
+		{"a slow commit behind a slow probe", 6 * time.Second, slowly(2500*time.Millisecond, hangs, does), hangs, 0, ""},
+		{"no leader", 2 * time.Second, slowly(time.Second, does, refuses(503, api.CodeNoLeader)), hangs, exit.Unavailable, "was not asked, since the time was nearly over"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
