@@ -1,6 +1,9 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +11,7 @@ import (
 	"time"
 
 	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/kvserver/api"
 	"raftkv/raft/vfs"
 )
 
@@ -82,6 +86,33 @@ func waitForFile(t *testing.T, name string) string {
 	return ""
 }
 
+// waitUntilKept waits until somebody keeps a lease alive: it has more time left than before.
+func waitUntilKept(t *testing.T, c *commands, lease string) {
+	t.Helper()
+	token, err := os.ReadFile(c.tokenFile)
+	Must(t, err)
+	for limit, before := time.Now().Add(20*time.Second), uint64(1<<62); ; time.Sleep(20 * time.Millisecond) {
+		// By HTTP: two commands at one time share the words of one process.
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+c.endpoints+"/v1/leases/"+lease, nil)
+		Must(t, err)
+		request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+		response, err := http.DefaultClient.Do(request)
+		Must(t, err)
+		var shown api.Lease
+		Must(t, errors.Join(json.NewDecoder(response.Body).Decode(&shown), response.Body.Close()))
+		if response.StatusCode != http.StatusOK {
+			t.Fatalf("the lease is answered with %s", response.Status)
+		}
+		switch {
+		case shown.RemainingMs > before:
+			return
+		case time.Now().After(limit):
+			t.Fatalf("nobody keeps the lease %s alive", lease)
+		}
+		before = shown.RemainingMs
+	}
+}
+
 // Goal: whoever keeps a lease by a token that was revoked hears that, and by the right exit code:
 // lease keep by 14, lock by 11 because its command was ended, and elect says why it lost before it
 // stands again, which ends it by 14.
@@ -118,7 +149,7 @@ func TestARevokedTokenIsNamedWhereALeaseIsLost(t *testing.T) {
 		ended := make(chan int, 1)
 		go func() { ended <- run(args, &said, &said) }()
 		if row.name == "keep" {
-			time.Sleep(time.Second) // it runs by then
+			waitUntilKept(t, c, args[2])
 		} else {
 			waitForFile(t, began)
 		}
