@@ -100,10 +100,8 @@ func (h *History) Check(limit time.Duration, progress func(done, keys int)) Find
 	deadline := time.Now().Add(limit)
 	finding := Finding{Verdict: Linearizable}
 	for i, key := range keys {
-		// Zero would mean no limit at all.
-		left := max(time.Until(deadline), time.Millisecond)
 		stale := h.staleFault(key)
-		result, info := porcupine.CheckOperationsVerbose(model, h.byKey[key], left)
+		result, info := orderOf(h.byKey[key], deadline)
 		switch {
 		case result == porcupine.Illegal:
 			return Finding{Verdict: Violation, Key: key, info: info, operations: h.byKey[key]}

@@ -118,13 +118,16 @@ func TestAPictureSaysWhatIsWrong(t *testing.T) {
 }
 
 // Goal: a search that cannot end in time says so and does not guess. Method: many
-// appends of unknown outcome, of which a read shows one that nobody made last.
+// appends of unknown outcome, of which a read shows one that nobody made last, and a delete that
+// found nothing, for which each of them may matter.
 func TestSearchesThatTakeTooLong(t *testing.T) {
 	var all []told
 	for i := range 40 {
 		all = append(all, told{1, 0, request{action: add, value: string(rune('a' + i))}, heard{unknown: true}})
 	}
-	all = append(all, told{2, 3, request{action: get}, heard{value: "?", revision: 99}})
+	all = append(all,
+		told{2, 3, request{action: remove}, heard{refused: true}},
+		told{2, 3, request{action: get}, heard{value: "?", revision: 99}})
 	if finding := historyOf(all...).Check(50*time.Millisecond, nil); finding.Verdict != Undecided || finding.Key != "k" {
 		t.Errorf("%+v", finding.Verdict)
 	}
