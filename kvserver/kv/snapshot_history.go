@@ -1,9 +1,9 @@
 package kv
 
 import (
-	"fmt"
+	"bytes"
+	"slices"
 
-	"raftkv/kvserver/lease"
 	"raftkv/kvserver/lock"
 )
 
@@ -62,26 +62,128 @@ func (e *Event) rehashed() *Event {
 	return &again
 }
 
+const (
+	// eventsPerJob is how many events one job makes: each has a value to copy and to sum.
+	eventsPerJob = 128
+	// sumsPerJob is how many joined events one job sums.
+	sumsPerJob = 4 * eventChunk
+)
+
+// eventLoader loads the section of the history in the way in which itemLoader loads the
+// items: it finds the whole events of a window, lets jobs make them, and adds them in
+// order. Events of locks, which are few, and what is wrong are read number by number.
+type eventLoader struct {
+	store *Store
+	last  Event
+	found []foundEvent
+	made  []Event
+}
+
+// foundEvent is an event inside of the window.
+type foundEvent struct {
+	op, revision uint64
+	key, value   []byte
+	before       Item // without the value
+	lease        uint64
+}
+
 func (d *snapshotReader) history(s *Store) {
-	var last Event
+	l := &eventLoader{store: s}
 	for d.more() {
-		e := d.event()
-		if d.err != nil {
-			return
+		if l.loadWindow(d) {
+			continue
 		}
-		if e.Revision == last.Revision {
-			e.place = last.place + 1
+		if e := d.event(); d.err == nil {
+			l.add(d, &e)
 		}
-		if e.Revision < last.Revision || e.Revision > s.revision || e.Revision < 2 || int64(e.Revision) < s.compacted || s.history.len() >= s.rules.events {
-			d.bad("an event of revision %d that cannot stand where it stands", e.Revision)
-			return
-		}
-		last = *s.history.push(e)
 	}
 	if d.err == nil && s.history.charged > s.historyLimit {
 		d.bad("a history of %d bytes, where %d are kept", s.history.charged, s.historyLimit)
 	}
 	d.join(s)
+}
+
+// loadWindow loads the events of keys at the beginning of the next window. It reports
+// false, and has read nothing, if there is none.
+func (l *eventLoader) loadWindow(d *snapshotReader) bool {
+	window, _ := d.from.Peek(int(min(d.left, int64(d.from.Size())))) // the error comes again
+	used := l.find(window)
+	if used == 0 {
+		return false
+	}
+	l.made = slices.Grow(l.made[:0], len(l.found))[:len(l.found)]
+	d.each((len(l.found)+eventsPerJob-1)/eventsPerJob, l.make)
+	d.skip(used)
+	for i := range l.made {
+		l.add(d, &l.made[i])
+	}
+	return true
+}
+
+// find finds the whole events of keys at the beginning of the window and returns their
+// length. It stops at an event of a lock and at one that makes no sense by itself.
+func (l *eventLoader) find(window []byte) (used int) {
+	l.found = l.found[:0]
+	rest := cursor{window}
+	for {
+		var f foundEvent
+		ok := rest.number(&f.op) && f.op > 0 && f.op < uint64(EventGranted) && rest.number(&f.revision) &&
+			rest.bytes(&f.key, 1, MaxKeyBytes) && rest.number(&f.before.Version)
+		if ok && f.before.Version != 0 {
+			ok = rest.number(&f.before.Revision) && rest.number(&f.before.Created) &&
+				rest.bytes(&f.value, 0, MaxValueBytes) && rest.number(&f.lease)
+		}
+		if !ok || !f.plausible() {
+			return used
+		}
+		l.found = append(l.found, f)
+		used = len(window) - len(rest.b)
+	}
+}
+
+// plausible is what event asks of each event by itself.
+func (f *foundEvent) plausible() bool {
+	e := Event{Op: EventOp(f.op), Revision: f.revision, Prev: f.before}
+	return e.plausible()
+}
+
+func (e *Event) plausible() bool {
+	if !e.Existed() {
+		return !e.Op.removes()
+	}
+	return e.Prev.Revision < e.Revision && e.Prev.Created <= e.Prev.Revision
+}
+
+// make is a job: it makes eventsPerJob of the events that were found. The window is used
+// again, so values are copied; join gives most keys the string of the live one.
+func (l *eventLoader) make(job int) {
+	first := job * eventsPerJob
+	for i := first; i < min(first+eventsPerJob, len(l.found)); i++ {
+		f := &l.found[i]
+		e := Event{Revision: f.revision, Key: string(f.key), Op: EventOp(f.op), hash: keyHash(f.key), Prev: f.before, PrevLease: int64(f.lease)}
+		if e.Existed() {
+			e.Prev.Value = bytes.Clone(f.value)
+			e.Prev.checksum = checksumOf(0, f.value)
+			e.Prev = e.Prev.clipped()
+		}
+		l.made[i] = e
+	}
+}
+
+// add puts the next event into the history, unless it cannot be the next.
+func (l *eventLoader) add(d *snapshotReader, e *Event) {
+	s := l.store
+	if d.err != nil {
+		return
+	}
+	if e.Revision == l.last.Revision {
+		e.place = l.last.place + 1
+	}
+	if e.Revision < l.last.Revision || e.Revision > s.revision || e.Revision < 2 || int64(e.Revision) < s.compacted || s.history.len() >= s.rules.events {
+		d.bad("an event of revision %d that cannot stand where it stands", e.Revision)
+		return
+	}
+	l.last = *s.history.push(*e)
 }
 
 // event reads one event, without the item behind it.
@@ -107,119 +209,78 @@ func (d *snapshotReader) event() (e Event) {
 	e.hash = keyHash(e.Key)
 	switch {
 	case d.err != nil:
-	case op == 0, e.Op.removes() && !e.Existed(), e.Existed() && (e.Prev.Revision >= e.Revision || e.Prev.Created > e.Prev.Revision):
+	case op == 0, !e.plausible():
 		d.bad("an event of revision %d that cannot be", e.Revision)
 	}
 	return e
 }
 
-// join gives every event the item behind it, from the last event to the first.
+// join gives every event the item behind it, from the last event to the first: that is the
+// item before the key's next event, or the live one. An event of a live key then shares
+// the string of that.
 func (d *snapshotReader) join(s *Store) {
 	if d.err != nil {
 		return
 	}
-	later := map[string]uint64{} // a key's event that was joined last
+	j := joiner{store: s, live: make([]uint32, s.items.len()), gone: map[string]uint64{}}
 	for position := s.history.next; position > s.history.first; {
 		position--
 		e := s.history.at(position)
 		if e.OfLock() {
-			s.sum += e.sum()
 			continue
 		}
-		if next, found := later[e.Key]; found {
-			e.Item, e.Lease = s.history.at(next).Prev, s.history.at(next).PrevLease
-		} else {
-			e.Item, _ = s.Get([]byte(e.Key))
-			e.Lease = s.leases.Tie(e.Key).Lease
-		}
-		later[e.Key] = position
+		j.join(e, position)
 		gone := e.Item.Version == 0
 		if gone != e.Op.removes() || !gone && e.Item.Revision != e.Revision {
 			d.bad("the event of revision %d does not lead to what follows it", e.Revision)
 			return
 		}
-		s.sum += e.sum()
 	}
-}
-
-// The sections of leases. Ties stand before the leases that they name.
-
-func writeTies(e *snapshotWriter, v, content *View) {
-	v.leases.ScanTies(func(key string, t lease.Tie) bool {
-		e.numbers(uint64(len(key)))
-		e.text(key)
-		e.numbers(uint64(t.Lease), t.Deadline)
-		if e.to != nil {
-			content.leases.Sum += leaseHashes.Tie(key, t)
-		}
-		return e.err == nil
+	sums := make([]uint64, (s.history.len()+sumsPerJob-1)/sumsPerJob)
+	d.each(len(sums), func(job int) {
+		first := s.history.first + uint64(job)*sumsPerJob
+		end := min(first+sumsPerJob, s.history.next)
+		s.history.scan(first, func(e *Event) bool {
+			sums[job] += e.sum()
+			first++
+			return first < end
+		})
 	})
-}
-
-func (d *snapshotReader) ties(s *Store) {
-	last := ""
-	for d.more() {
-		key := string(d.bytes("key", 1, MaxKeyBytes))
-		t := lease.Tie{Lease: int64(d.number()), Deadline: d.number()}
-		if d.err != nil {
-			return
-		}
-		item, found := s.Get([]byte(key))
-		if !found || key <= last {
-			d.bad("a tie of the key %.40q that cannot stand where it stands", key)
-			return
-		}
-		last = key
-		if err := s.leases.LoadTie(key, t, len(key)+len(item.Value)); err != nil {
-			d.bad("%v", err)
-		}
+	for _, sum := range sums {
+		s.sum += sum
 	}
 }
 
-// writeLeases writes the next id that is given where the log index is taken, and the
-// leases.
-func writeLeases(e *snapshotWriter, v, content *View) {
-	e.numbers(v.leases.Free())
-	v.leases.Scan(func(id int64, l *lease.Lease) bool {
-		e.numbers(uint64(id), l.TTL, l.Deadline, l.Owner, uint64(len(l.Note)))
-		e.text(l.Note)
-		if e.to != nil {
-			content.leases.Sum += leaseHashes.Lease(id, l)
-		}
-		return e.err == nil
-	})
+// joiner knows which event of each key was joined last: by the row of a live key, by the
+// name of another.
+type joiner struct {
+	store *Store
+	key   []byte            // scratch
+	live  []uint32          // by row: how far behind the first event, from 1; 0: there is none
+	gone  map[string]uint64 // positions
 }
 
-func (d *snapshotReader) leases(s *Store) {
-	free := d.number()
-	if d.err == nil {
-		d.check(s.leases.LoadFree(free))
-	}
-	first, last := true, int64(0)
-	for d.more() {
-		id := int64(d.number())
-		l := lease.Lease{TTL: d.number(), Deadline: d.number(), Owner: d.number()}
-		l.Note = string(d.bytes("note", 0, lease.MaxNoteBytes))
-		if d.err != nil {
-			return
+// join gives an event the item behind it.
+func (j *joiner) join(e *Event, position uint64) {
+	h := &j.store.history
+	j.key = append(j.key[:0], e.Key...)
+	row, found := j.store.items.find(j.key, e.hash)
+	if !found {
+		if later, found := j.gone[e.Key]; found {
+			e.Item, e.Lease = h.at(later).Prev, h.at(later).PrevLease
 		}
-		if !first && id <= last {
-			d.bad("the lease %d stands behind the lease %d", id, last)
-			return
-		}
-		first, last = false, id
-		d.check(s.leases.LoadLease(id, l))
+		j.gone[e.Key] = position
+		return
 	}
-	if d.err == nil {
-		d.check(s.leases.Complete())
+	live := j.store.items.rows.at(row)
+	e.Key = live.key
+	if later := j.live[row]; later != 0 {
+		next := h.at(h.first + uint64(later) - 1)
+		e.Item, e.Lease = next.Prev, next.PrevLease
+	} else {
+		e.Item, e.Lease = live.Item.clipped(), j.store.leases.Tie(e.Key).Lease
 	}
-}
-
-// check notes what a table has against a snapshot.
-func (d *snapshotReader) check(err error) {
-	if err != nil {
-		d.bad("%v", err)
-	}
+	j.live[row] = uint32(position-h.first) + 1
 }
 
 // lockEvent writes what an event of a lock has behind the name: token and lease of the
@@ -251,86 +312,4 @@ func (d *snapshotReader) lockEvent(e *Event) {
 		e.Op == EventGranted && len(before) > 0 || e.Op.frees() && len(behind) > 0) {
 		d.bad("an event of the lock %.40q at revision %d that cannot be", e.Key, e.Revision)
 	}
-}
-
-func writeLocks(e *snapshotWriter, v, content *View) {
-	v.locks.Ascend("", func(name string, l lock.Lock) bool {
-		e.numbers(uint64(len(name)))
-		e.text(name)
-		e.numbers(uint64(l.Limit), uint64(len(l.Holders)))
-		for i := range l.Holders {
-			e.use(l.Holders[i].Token, l.Holders[i].Lease, l.Holders[i].Delay, l.Holders[i].Value)
-		}
-		e.numbers(uint64(len(l.Queue)))
-		for i := range l.Queue {
-			e.use(l.Queue[i].Since, l.Queue[i].Lease, l.Queue[i].Delay, l.Queue[i].Value)
-		}
-		e.numbers(uint64(len(l.Delays)))
-		e.numbers(l.Delays...)
-		if e.to != nil {
-			content.locks.Sum += lock.SumOf(lockHashes, name, &l)
-		}
-		return e.err == nil
-	})
-}
-
-// use writes a holder, or a lease that waits.
-func (e *snapshotWriter) use(number uint64, id int64, delay uint64, value []byte) {
-	e.numbers(number, uint64(id), delay, uint64(len(value)))
-	e.raw(value)
-}
-
-func (d *snapshotReader) use() (number uint64, id int64, delay uint64, value []byte) {
-	return d.number(), int64(d.number()), d.number(), d.bytes("value of a lock", 0, lock.MaxValueBytes)
-}
-
-func (d *snapshotReader) locks(s *Store) {
-	last := ""
-	for d.more() {
-		name := string(d.bytes("name of a lock", 1, lock.MaxNameBytes))
-		l := lock.Lock{Limit: int(min(d.number(), lock.MaxLimit+1))}
-		for range min(d.number(), lock.MaxLimit+1) {
-			var h lock.Holder
-			h.Token, h.Lease, h.Delay, h.Value = d.use()
-			l.Holders = append(l.Holders, h)
-		}
-		for range min(d.number(), uint64(s.rules.locks.Queue)+1) {
-			var w lock.Waiter
-			w.Since, w.Lease, w.Delay, w.Value = d.use()
-			l.Queue = append(l.Queue, w)
-		}
-		for range min(d.number(), lock.MaxLimit+1) {
-			l.Delays = append(l.Delays, d.number())
-		}
-		if d.err != nil {
-			return
-		}
-		if name <= last {
-			d.bad("the lock %.40q cannot stand behind %.40q", name, last)
-			return
-		}
-		last = name
-		d.check(s.loadLock(name, l))
-	}
-}
-
-// loadLock adds a lock of a snapshot.
-func (s *Store) loadLock(name string, l lock.Lock) error {
-	if err := s.locks.Load(name, l, s.revision, s.applied, s.leases.Time()); err != nil {
-		return err
-	}
-	ids := make([]int64, 0, len(l.Holders)+len(l.Queue))
-	for i := range l.Holders {
-		ids = append(ids, l.Holders[i].Lease)
-	}
-	for i := range l.Queue {
-		ids = append(ids, l.Queue[i].Lease)
-	}
-	for _, id := range ids {
-		if s.leases.TakesLock(id) != 0 {
-			return fmt.Errorf("the lease %d cannot have the lock %.40q", id, name)
-		}
-		s.leases.CountLock(id, 1)
-	}
-	return nil
 }

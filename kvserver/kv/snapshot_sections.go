@@ -1,5 +1,12 @@
 package kv
 
+import (
+	"fmt"
+
+	"raftkv/kvserver/lease"
+	"raftkv/kvserver/lock"
+)
+
 // Flags of a lane or a record: Created and Deleted of its result, and whether there is
 // an answer in the section of those, from LevelHistory on.
 const (
@@ -185,4 +192,166 @@ func (d *snapshotReader) outcome(of string, level, status, flags uint64) {
 	if flags > uint64(known) {
 		d.unknown(&UnknownError{What: "flags of a " + of, Number: flags})
 	}
+}
+
+// The sections of leases. Ties stand before the leases that they name.
+
+func writeTies(e *snapshotWriter, v, content *View) {
+	v.leases.ScanTies(func(key string, t lease.Tie) bool {
+		e.numbers(uint64(len(key)))
+		e.text(key)
+		e.numbers(uint64(t.Lease), t.Deadline)
+		if e.to != nil {
+			content.leases.Sum += leaseHashes.Tie(key, t)
+		}
+		return e.err == nil
+	})
+}
+
+func (d *snapshotReader) ties(s *Store) {
+	last := ""
+	for d.more() {
+		key := string(d.bytes("key", 1, MaxKeyBytes))
+		t := lease.Tie{Lease: int64(d.number()), Deadline: d.number()}
+		if d.err != nil {
+			return
+		}
+		item, found := s.Get([]byte(key))
+		if !found || key <= last {
+			d.bad("a tie of the key %.40q that cannot stand where it stands", key)
+			return
+		}
+		last = key
+		if err := s.leases.LoadTie(key, t, len(key)+len(item.Value)); err != nil {
+			d.bad("%v", err)
+		}
+	}
+}
+
+// writeLeases writes the next id that is given where the log index is taken, and the
+// leases.
+func writeLeases(e *snapshotWriter, v, content *View) {
+	e.numbers(v.leases.Free())
+	v.leases.Scan(func(id int64, l *lease.Lease) bool {
+		e.numbers(uint64(id), l.TTL, l.Deadline, l.Owner, uint64(len(l.Note)))
+		e.text(l.Note)
+		if e.to != nil {
+			content.leases.Sum += leaseHashes.Lease(id, l)
+		}
+		return e.err == nil
+	})
+}
+
+func (d *snapshotReader) leases(s *Store) {
+	free := d.number()
+	if d.err == nil {
+		d.check(s.leases.LoadFree(free))
+	}
+	first, last := true, int64(0)
+	for d.more() {
+		id := int64(d.number())
+		l := lease.Lease{TTL: d.number(), Deadline: d.number(), Owner: d.number()}
+		l.Note = string(d.bytes("note", 0, lease.MaxNoteBytes))
+		if d.err != nil {
+			return
+		}
+		if !first && id <= last {
+			d.bad("the lease %d stands behind the lease %d", id, last)
+			return
+		}
+		first, last = false, id
+		d.check(s.leases.LoadLease(id, l))
+	}
+	if d.err == nil {
+		d.check(s.leases.Complete())
+	}
+}
+
+// check notes what a table has against a snapshot.
+func (d *snapshotReader) check(err error) {
+	if err != nil {
+		d.bad("%v", err)
+	}
+}
+
+func writeLocks(e *snapshotWriter, v, content *View) {
+	v.locks.Ascend("", func(name string, l lock.Lock) bool {
+		e.numbers(uint64(len(name)))
+		e.text(name)
+		e.numbers(uint64(l.Limit), uint64(len(l.Holders)))
+		for i := range l.Holders {
+			e.use(l.Holders[i].Token, l.Holders[i].Lease, l.Holders[i].Delay, l.Holders[i].Value)
+		}
+		e.numbers(uint64(len(l.Queue)))
+		for i := range l.Queue {
+			e.use(l.Queue[i].Since, l.Queue[i].Lease, l.Queue[i].Delay, l.Queue[i].Value)
+		}
+		e.numbers(uint64(len(l.Delays)))
+		e.numbers(l.Delays...)
+		if e.to != nil {
+			content.locks.Sum += lock.SumOf(lockHashes, name, &l)
+		}
+		return e.err == nil
+	})
+}
+
+// use writes a holder, or a lease that waits.
+func (e *snapshotWriter) use(number uint64, id int64, delay uint64, value []byte) {
+	e.numbers(number, uint64(id), delay, uint64(len(value)))
+	e.raw(value)
+}
+
+func (d *snapshotReader) use() (number uint64, id int64, delay uint64, value []byte) {
+	return d.number(), int64(d.number()), d.number(), d.bytes("value of a lock", 0, lock.MaxValueBytes)
+}
+
+func (d *snapshotReader) locks(s *Store) {
+	last := ""
+	for d.more() {
+		name := string(d.bytes("name of a lock", 1, lock.MaxNameBytes))
+		l := lock.Lock{Limit: int(min(d.number(), lock.MaxLimit+1))}
+		for range min(d.number(), lock.MaxLimit+1) {
+			var h lock.Holder
+			h.Token, h.Lease, h.Delay, h.Value = d.use()
+			l.Holders = append(l.Holders, h)
+		}
+		for range min(d.number(), uint64(s.rules.locks.Queue)+1) {
+			var w lock.Waiter
+			w.Since, w.Lease, w.Delay, w.Value = d.use()
+			l.Queue = append(l.Queue, w)
+		}
+		for range min(d.number(), lock.MaxLimit+1) {
+			l.Delays = append(l.Delays, d.number())
+		}
+		if d.err != nil {
+			return
+		}
+		if name <= last {
+			d.bad("the lock %.40q cannot stand behind %.40q", name, last)
+			return
+		}
+		last = name
+		d.check(s.loadLock(name, l))
+	}
+}
+
+// loadLock adds a lock of a snapshot.
+func (s *Store) loadLock(name string, l lock.Lock) error {
+	if err := s.locks.Load(name, l, s.revision, s.applied, s.leases.Time()); err != nil {
+		return err
+	}
+	ids := make([]int64, 0, len(l.Holders)+len(l.Queue))
+	for i := range l.Holders {
+		ids = append(ids, l.Holders[i].Lease)
+	}
+	for i := range l.Queue {
+		ids = append(ids, l.Queue[i].Lease)
+	}
+	for _, id := range ids {
+		if s.leases.TakesLock(id) != 0 {
+			return fmt.Errorf("the lease %d cannot have the lock %.40q", id, name)
+		}
+		s.leases.CountLock(id, 1)
+	}
+	return nil
 }

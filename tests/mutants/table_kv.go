@@ -61,7 +61,7 @@ var kvMutants = []mutant{
 	inStore("HI10", "a store that had changes is said to have all of them", "level.go",
 		"\t\tif s.revision > 0 {\n", "\t\tif s.revision < 0 {\n"),
 	inStore("HI11", "an event is joined with the live item though there is a later event", "snapshot_history.go",
-		"if next, found := later[e.Key]; found {", "if next, found := later[e.Key]; found && false {"),
+		"if later := j.live[row]; later != 0 {", "if later := j.live[row]; later != 0 && false {"),
 	inStore("HI12", "the digest does not show what was forgotten", "digest.go",
 		"hashOf(base, v.level, uint64(v.compacted), ", "hashOf(base, v.level, "),
 	inStore("K34", "a deleted key stays in the index", "table.go",
