@@ -9,8 +9,8 @@ import (
 )
 
 // A write of unknown outcome may have happened at any time, or never, so the search for an
-// order takes twice as long with each more of them. Most need no search: a value that was
-// read later says that the write before it happened, and when at the latest.
+// order takes twice as long with each more of them. Most need no search: a read that shows
+// the value of such a write says that the write happened, and when at the latest.
 
 // sight is what the answers say of the request that wrote a token.
 type sight struct {
@@ -90,8 +90,29 @@ func orderOf(operations []porcupine.Operation, deadline time.Time) (porcupine.Ch
 	}
 	sure, doubtful := settled(operations)
 	result, info := search(sure)
-	if result == porcupine.Illegal && len(doubtful) > 0 && feels(operations) {
-		result, info = search(append(sure, doubtful...))
+	if !feels(operations) {
+		return result, info
+	}
+	// A delete has no value that a read could show, so each of unknown outcome is doubtful. There
+	// are few, and most orders need no other write of the doubtful ones.
+	deletes, writes := parted(doubtful)
+	for _, more := range [][]porcupine.Operation{deletes, writes} {
+		if result == porcupine.Illegal && len(more) > 0 {
+			sure = append(sure, more...)
+			result, info = search(sure)
+		}
 	}
 	return result, info
+}
+
+// parted returns the deletes of a list, and the rest.
+func parted(operations []porcupine.Operation) (deletes, rest []porcupine.Operation) {
+	for _, o := range operations {
+		if o.Input.(request).action == remove {
+			deletes = append(deletes, o)
+		} else {
+			rest = append(rest, o)
+		}
+	}
+	return deletes, rest
 }

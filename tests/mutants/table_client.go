@@ -106,6 +106,8 @@ var clientMutants = []mutant{
 		"\tcase len(changes) != 2 || moved != 0:\n", "\tcase len(changes) > 2:\n", "test ./client/verify TestWhatTransactions"),
 	inFile("VE12", "a transfer that was refused and happened is found in order", "client/verify/transfers.go",
 		"\tcase outcome == Refused:\n", "\tcase outcome == Failed:\n", "test ./client/verify TestWhatTransactions"),
+	inFile("VE13", "no write is left in doubt, whatever a refusal says", "client/verify/certain.go",
+		"\tif !feels(operations) {\n", "\tif feels(operations) || true {\n", "test ./client/verify TestWhatIsSettledChangesNoVerdict"),
 	inTests("CE1", "TestAClerkOutlives", "a Clerk does not hear of the members on an open connection", "client/conn.go",
 		"\t\t\t\tc.configured(api.ConfigurationNumber(m))\n", "\t\t\t\t_ = m\n"),
 	inTests("CE2", "TestAClerkOutlives", "a Clerk forgets no node that it has learned", "client/refresh.go",
