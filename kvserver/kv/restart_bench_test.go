@@ -144,6 +144,34 @@ func BenchmarkRestore(b *testing.B) {
 	}
 }
 
+// BenchmarkRestoreHistory reads a million keys of 256 bytes and a full history, of changes that
+// overwrote some of the keys.
+func BenchmarkRestoreHistory(b *testing.B) {
+	s := NewAt(LevelHistory)
+	value := make([]byte, benchValueBytes)
+	var command []byte
+	for _, k := range append(shuffled(), shuffled()[:benchKeys/2]...) {
+		index := s.AppliedIndex() + 1
+		command = appendCommand(command[:0], Command{Op: OpPut, Key: fmt.Appendf(nil, "key-%012d", k), Value: value, Time: index})
+		s.Apply(index, command)
+	}
+	var snapshot bytes.Buffer
+	if _, err := s.WriteTo(&snapshot); err != nil {
+		b.Fatal(err)
+	}
+	events := s.HistoryEvents()
+	s = nil
+	b.SetBytes(int64(snapshot.Len()))
+	b.ResetTimer()
+	defer reportCPU(b, cpuSeconds())
+	for range b.N {
+		if _, err := Restore(bytes.NewReader(snapshot.Bytes())); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(events), "events")
+}
+
 // BenchmarkWriteTo writes a million keys of 256 bytes.
 func BenchmarkWriteTo(b *testing.B) {
 	s, _ := filled(shuffled())

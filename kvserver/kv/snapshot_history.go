@@ -81,10 +81,8 @@ type eventLoader struct {
 
 // foundEvent is an event inside of the window.
 type foundEvent struct {
-	op, revision uint64
-	key, value   []byte
-	before       Item // without the value
-	lease        uint64
+	event      Event // without what key and value give
+	key, value []byte
 }
 
 func (d *snapshotReader) history(s *Store) {
@@ -126,14 +124,17 @@ func (l *eventLoader) find(window []byte) (used int) {
 	l.found = l.found[:0]
 	rest := cursor{window}
 	for {
+		var op, lease uint64
 		var f foundEvent
-		ok := rest.number(&f.op) && f.op > 0 && f.op < uint64(EventGranted) && rest.number(&f.revision) &&
-			rest.bytes(&f.key, 1, MaxKeyBytes) && rest.number(&f.before.Version)
-		if ok && f.before.Version != 0 {
-			ok = rest.number(&f.before.Revision) && rest.number(&f.before.Created) &&
-				rest.bytes(&f.value, 0, MaxValueBytes) && rest.number(&f.lease)
+		e := &f.event
+		ok := rest.number(&op) && op > 0 && op < uint64(EventGranted) && rest.number(&e.Revision) &&
+			rest.bytes(&f.key, 1, MaxKeyBytes) && rest.number(&e.Prev.Version)
+		if ok && e.Existed() {
+			ok = rest.number(&e.Prev.Revision) && rest.number(&e.Prev.Created) &&
+				rest.bytes(&f.value, 0, MaxValueBytes) && rest.number(&lease)
 		}
-		if !ok || !f.plausible() {
+		e.Op, e.PrevLease = EventOp(op), int64(lease)
+		if !ok || !e.plausible() {
 			return used
 		}
 		l.found = append(l.found, f)
@@ -141,12 +142,7 @@ func (l *eventLoader) find(window []byte) (used int) {
 	}
 }
 
-// plausible is what event asks of each event by itself.
-func (f *foundEvent) plausible() bool {
-	e := Event{Op: EventOp(f.op), Revision: f.revision, Prev: f.before}
-	return e.plausible()
-}
-
+// plausible reports whether the event of a key can be, for what it says by itself.
 func (e *Event) plausible() bool {
 	if !e.Existed() {
 		return !e.Op.removes()
@@ -160,7 +156,8 @@ func (l *eventLoader) make(job int) {
 	first := job * eventsPerJob
 	for i := first; i < min(first+eventsPerJob, len(l.found)); i++ {
 		f := &l.found[i]
-		e := Event{Revision: f.revision, Key: string(f.key), Op: EventOp(f.op), hash: keyHash(f.key), Prev: f.before, PrevLease: int64(f.lease)}
+		e := f.event
+		e.Key, e.hash = string(f.key), keyHash(f.key)
 		if e.Existed() {
 			e.Prev.Value = bytes.Clone(f.value)
 			e.Prev.checksum = checksumOf(0, f.value)
