@@ -25,7 +25,9 @@ type disk struct {
 	mounted              bool
 }
 
-const diskSize = 256 << 20 // of the image, which has holes
+// diskSize is that of the image, which has holes. It has room for two snapshots with a full history
+// of 64 MiB each, and for a log that no snapshot can shorten for as long as a disk is full.
+const diskSize = 1 << 30
 
 // newDisk makes a disk, with an empty file system that is mounted.
 func newDisk(t *testing.T, u *undo, name string) *disk {
