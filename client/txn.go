@@ -380,33 +380,49 @@ type RangeRemoved struct {
 }
 
 // RangeOption is an option of DeletePrefix and DeleteRange.
-type RangeOption func(*txn.DeleteRange)
+type RangeOption func(*removal)
 
 // AtMost refuses to remove more keys than this: then none go.
 func AtMost(keys int) RangeOption {
-	return func(d *txn.DeleteRange) { d.Guarded, d.AtMost = true, uint64(max(keys, 0)) }
+	return func(r *removal) { r.Guarded, r.AtMost = true, uint64(max(keys, 0)) }
 }
 
 // Partially removes no more keys than may go at once, 10,000 and 16 MiB of keys and
 // values, and says whether there are more. Without it a larger range is an error.
-func Partially() RangeOption { return func(d *txn.DeleteRange) { d.Partial = true } }
+func Partially() RangeOption { return func(r *removal) { r.Partial = true } }
 
-// DeletePrefix removes all keys that begin with a prefix, in one change. As in Put, it
-// happens once.
-func (c *Clerk) DeletePrefix(ctx context.Context, prefix string, options ...RangeOption) (RangeRemoved, error) {
-	s := txn.Prefix(prefix)
-	return c.DeleteRange(ctx, s.From, s.To, options...)
+// Everything says that a range without an upper bound is meant: all keys, or all from one on.
+// Without it such a range is refused, since an empty prefix is easily a slip.
+func Everything() RangeOption { return func(r *removal) { r.everything = true } }
+
+// removal is what is to be removed, and whether it may have no upper bound.
+type removal struct {
+	txn.DeleteRange
+	everything bool
 }
 
-// DeleteRange removes all keys from one on that are less than to, in one change; an empty
-// to is no end. As in Put, it happens once.
+// DeletePrefix removes all keys that begin with a prefix, in one change. As in Put, it
+// happens once. An empty prefix needs Everything.
+func (c *Clerk) DeletePrefix(ctx context.Context, prefix string, options ...RangeOption) (RangeRemoved, error) {
+	s := txn.Prefix(prefix)
+	return c.deleteRange(ctx, removal{DeleteRange: txn.DeleteRange{From: s.From, To: s.To}}, prefix != "", options)
+}
+
+// DeleteRange removes all keys from one on that are less than to, in one change. An empty
+// to is no end, and needs Everything. As in Put, it happens once.
 func (c *Clerk) DeleteRange(ctx context.Context, from, to string, options ...RangeOption) (RangeRemoved, error) {
-	d := txn.DeleteRange{From: from, To: to}
+	return c.deleteRange(ctx, removal{DeleteRange: txn.DeleteRange{From: from, To: to}}, to != "", options)
+}
+
+func (c *Clerk) deleteRange(ctx context.Context, d removal, bounded bool, options []RangeOption) (RangeRemoved, error) {
 	for _, o := range options {
 		o(&d)
 	}
-	if len(from) > api.MaxKeyBytes || len(to) > api.MaxKeyBytes {
+	switch {
+	case len(d.From) > api.MaxKeyBytes || len(d.To) > api.MaxKeyBytes:
 		return RangeRemoved{}, invalid("a bound of a range has at most %d bytes", api.MaxKeyBytes)
+	case !bounded && !d.everything:
+		return RangeRemoved{}, invalid("this would delete all keys from %.40q to the last; say Everything if that is meant", d.From)
 	}
 	r, err := c.many(ctx, clerkwire.KindDeleteRange, clerkwire.Txn{Body: d.Body(0)}, false)
 	if err != nil {

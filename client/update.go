@@ -60,9 +60,10 @@ func (t *Tx) Delete(key string) { t.Do(OpDelete(key)) }
 // what is done rests on what is there, and happens once, however often change is called.
 //
 // The reads of one turn may be of different moments; what rests on such reads is never
-// done. An error of change ends the call, and nothing happens; it may be wrapped. If ctx
-// ends first the error is ErrConflict, and with ErrOutcomeUnknown the last turn may have
-// been done.
+// done. A turn may read 1,024 keys and ranges, and do as many operations, as a transaction
+// may; with more the error is ErrInvalid. An error of change ends the call, and nothing
+// happens; it may be wrapped. If ctx ends first the error is ErrConflict, and with
+// ErrOutcomeUnknown the last turn may have been done.
 func (c *Clerk) Update(ctx context.Context, change func(tx *Tx) error) (TxnResult, error) {
 	for round := 1; ; round++ {
 		tx := &Tx{ctx: ctx, clerk: c}

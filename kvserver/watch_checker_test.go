@@ -300,7 +300,7 @@ func said(changes []truth.Change) string {
 }
 
 // Goal: what watches are sent is the truth, whatever happens to nodes and clients: W1 to
-// W11 of docs/testing.md. Method: the log is replayed through a plain model, and each
+// W11 of docs/coordination.md, W9 by the reads behind every event. Method: the log is replayed through a plain model, and each
 // stream of many clients is compared with it event by event. Nodes lag, are cut off,
 // restarted and given snapshots, histories forget, clients are slow and go from node to
 // node with their bookmarks.

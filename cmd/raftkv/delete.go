@@ -172,13 +172,16 @@ const maxRangeKeys = 10_000
 // removeRange removes the keys that begin with the prefix, as many at once as can go. It
 // returns how many went, and the last revision.
 func (s *deleteSettings) removeRange(ctx context.Context, clerk *client.Clerk) (all client.RangeRemoved, err error) {
-	option := client.Partially()
+	options := []client.RangeOption{client.Partially()}
 	if s.atMost >= 0 {
-		option = client.AtMost(s.atMost)
+		options[0] = client.AtMost(s.atMost)
+	}
+	if s.prefix == "" { // somebody was asked
+		options = append(options, client.Everything())
 	}
 	for {
 		removed, err := callWithin(ctx, s.timeout, func(ctx context.Context) (client.RangeRemoved, error) {
-			return clerk.DeletePrefix(ctx, s.prefix, option)
+			return clerk.DeletePrefix(ctx, s.prefix, options...)
 		})
 		if err != nil {
 			return all, err

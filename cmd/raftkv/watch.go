@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -50,20 +52,24 @@ longer. The watch begins with what changes from now on, or behind the revision
 --after, or with the present state and --mirror.
 
 When the server that it asks ends, it goes on at another one and misses nothing;
-it gives up when none has served it for --timeout. The cluster keeps the last changes only: exit code 8 says that those behind --after are
-gone, or went while no server could be asked. With --mirror the state is printed
-again instead, behind a line that says reset. With --json each line is an object as
-GET /v1/watch sends it, bookmarks included.
+it gives up when none has served it for --timeout. The cluster keeps the last
+changes only: exit code 8 says that those behind --after are gone, or went while no
+server could be asked. With --mirror the state is printed again instead, behind a
+line that says reset. With --json each line is an object as GET /v1/watch sends it,
+bookmarks included.
 
 --exec runs a command for every event, by the shell and one after the other, with
 RAFTKV_OP, RAFTKV_KEY, RAFTKV_VALUE and RAFTKV_REVISION set; of a lock RAFTKV_LOCK,
-RAFTKV_TOKEN and RAFTKV_LEASE instead of RAFTKV_KEY. If one fails, watch ends with
-exit code 1.`,
+RAFTKV_TOKEN and RAFTKV_LEASE as well. The value is also the command's input: one
+of 128 KiB or with a zero byte is in no variable. Of a key with a zero byte there
+is RAFTKV_KEY_BASE64 instead of RAFTKV_KEY. With --mirror RAFTKV_OP is item for what
+is there, then synced; reset says that the state follows again, and what is not in
+it is gone. If a command fails, watch ends with exit code 1.`,
 		Example: `  raftkv watch
   raftkv watch services/ config/ --mirror
   raftkv watch --key leader --after 57 --json
   raftkv watch --lock jobs --mirror
-  raftkv watch config/ --exec 'systemctl reload app'`,
+  raftkv watch config/ --mirror --exec 'systemctl reload app'`,
 		RunE: func(command *cobra.Command, args []string) error {
 			s.prefixes, s.behind = args, command.Flags().Changed("after")
 			if len(args)+len(s.keys)+len(s.locks) == 0 {
@@ -187,10 +193,8 @@ func (s *watchSettings) follow(events iter.Seq2[client.WatchEvent, error], searc
 		if err := s.print(&e, out); err != nil {
 			return err
 		}
-		for i := range e.Changes {
-			if err := s.execute(e.Revision, &e.Changes[i], out); err != nil {
-				return exit.Fail(err)
-			}
+		if err := s.execute(&e, out); err != nil {
+			return exit.Fail(err)
 		}
 	}
 	return nil
@@ -328,22 +332,58 @@ func stateOf(i *client.Item) api.ItemState {
 	return api.ItemState{Value: i.Value, Revision: i.Revision, Version: i.Version, Created: i.Created, Lease: i.Lease}
 }
 
-// execute runs the command of --exec for one event.
-func (s *watchSettings) execute(revision uint64, c *client.Change, out io.Writer) error {
+// execute runs the command of --exec for what an event tells.
+func (s *watchSettings) execute(e *client.WatchEvent, out io.Writer) error {
 	if s.command == "" {
 		return nil
 	}
-	shell := exec.Command("sh", "-c", s.command)
-	shell.Stdout, shell.Stderr = out, os.Stderr
-	key, value := c.Key, c.Item.Value
-	if c.Holder != nil {
-		value = c.Holder.Value
-		shell.Env = []string{"RAFTKV_LOCK=" + c.Holder.Lock, "RAFTKV_TOKEN=" + strconv.FormatUint(c.Holder.Token, 10), "RAFTKV_LEASE=" + strconv.FormatInt(c.Holder.Lease, 10)}
+	told := e.Changes
+	switch e.Kind {
+	case client.StateItem:
+		told = []client.Change{{Op: api.EventItem, Key: e.Item.Key, Item: e.Item}}
+	case client.StateHolder:
+		told = []client.Change{{Op: api.EventItem, Holder: &e.Holder}}
+	case client.StateComplete:
+		told = []client.Change{{Op: api.EventSynced}}
+	case client.Reset:
+		told = []client.Change{{Op: api.EventReset}}
 	}
-	shell.Env = append(append(os.Environ(), shell.Env...), "RAFTKV_OP="+c.Op, "RAFTKV_KEY="+key, "RAFTKV_VALUE="+string(value),
-		"RAFTKV_REVISION="+strconv.FormatUint(revision, 10))
-	if err := shell.Run(); err != nil {
-		return fmt.Errorf("the command for revision %d failed: %w", revision, err)
+	for i := range told {
+		shell := exec.Command("sh", "-c", s.command)
+		shell.Env, shell.Stdin = s.environmentOf(e, &told[i])
+		shell.Stdout, shell.Stderr = out, os.Stderr
+		if err := shell.Run(); err != nil {
+			return fmt.Errorf("the command for %s at revision %d failed: %w", told[i].Op, e.Revision, err)
+		}
 	}
 	return nil
+}
+
+// maxVariable is the longest text that Linux takes for one variable, its name included.
+const maxVariable = 128<<10 - 1
+
+// environmentOf returns what the command learns of a change. What no variable can hold, which is
+// what has a zero byte or is too long, is in no variable; the value is the command's input as well.
+func (s *watchSettings) environmentOf(e *client.WatchEvent, c *client.Change) (variables []string, input io.Reader) {
+	value, revision := c.Item.Value, e.Revision
+	switch e.Kind {
+	case client.StateItem:
+		revision = e.Item.Revision
+	case client.StateHolder:
+		revision = e.Holder.Token
+	}
+	variables = append(os.Environ(), "RAFTKV_OP="+c.Op, "RAFTKV_REVISION="+strconv.FormatUint(revision, 10))
+	if h := c.Holder; h != nil {
+		value = h.Value
+		variables = append(variables, "RAFTKV_LOCK="+h.Lock, "RAFTKV_TOKEN="+strconv.FormatUint(h.Token, 10), "RAFTKV_LEASE="+strconv.FormatInt(h.Lease, 10))
+	}
+	for _, v := range []string{"RAFTKV_KEY=" + c.Key, "RAFTKV_VALUE=" + string(value)} {
+		if len(v) <= maxVariable && !strings.Contains(v, "\x00") {
+			variables = append(variables, v)
+		}
+	}
+	if strings.Contains(c.Key, "\x00") {
+		variables = append(variables, "RAFTKV_KEY_BASE64="+base64.StdEncoding.EncodeToString([]byte(c.Key)))
+	}
+	return variables, bytes.NewReader(value)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"strings"
 	"testing"
@@ -59,8 +60,8 @@ func TestWatchPrintsAndRunsCommands(t *testing.T) {
 {"event":"item","key_base64":"/w==","revision":7,"version":1,"created":7}
 {"event":"synced","id":"9","revision":9,"items":1}
 `},
-		"exec":          {watchSettings{command: `echo "$RAFTKV_REVISION $RAFTKV_OP $RAFTKV_KEY$RAFTKV_LOCK '$RAFTKV_VALUE' $RAFTKV_TOKEN"`}, exit.HistoryGone, "2 put a '1' \n2 delete b '' \n2 released jobs 'me' 1\n2 granted jobs '' 2\n"},
-		"exec and fail": {watchSettings{command: "echo $RAFTKV_KEY; exit 3"}, exit.Failed, "a\n"},
+		"exec":          {watchSettings{command: `echo "$RAFTKV_REVISION $RAFTKV_OP $RAFTKV_KEY$RAFTKV_LOCK '$RAFTKV_VALUE' $RAFTKV_TOKEN"`}, exit.HistoryGone, "1 item b '0' \n1 item jobs 'me' 1\n1 synced  '' \n2 put a '1' \n2 delete b '' \n2 released jobs 'me' 1\n2 granted jobs '' 2\n0 reset  '' \n7 item \xff '' \n9 synced  '' \n"},
+		"exec and fail": {watchSettings{command: "echo $RAFTKV_KEY; exit 3"}, exit.Failed, "b\n"},
 	} {
 		var out strings.Builder
 		s := c.settings
@@ -73,6 +74,27 @@ func TestWatchPrintsAndRunsCommands(t *testing.T) {
 		}
 		if code != c.code || out.String() != c.want {
 			t.Errorf("%s: exit code %d, %v, printed\n%q, want\n%q", name, code, err, out.String(), c.want)
+		}
+	}
+}
+
+// Goal: --exec runs the command whatever keys and values are: what no variable can hold is in
+// none, and the command has the value as its input and the key in base64.
+// Method: a key and values with zero bytes, and values at both sides of what a variable takes.
+func TestACommandOfAWatchHasEveryValue(t *testing.T) {
+	longest := strings.Repeat("v", maxVariable-len("RAFTKV_VALUE="))
+	for _, c := range []struct{ key, value, want string }{
+		{"k", "v", "k - 1 1\n"},
+		{"k", longest, fmt.Sprintf("k - %d %[1]d\n", len(longest))},
+		{"k", longest + "v", fmt.Sprintf("k - 0 %d\n", len(longest)+1)},
+		{"k", "\x00v", "k - 0 2\n"},
+		{"k\x00", "v", " awA= 1 1\n"},
+	} {
+		var out strings.Builder
+		s := watchSettings{command: `echo "$RAFTKV_KEY ${RAFTKV_KEY_BASE64--} ${#RAFTKV_VALUE} $(wc -c)"`}
+		e := client.WatchEvent{Kind: client.Changed, Revision: 2, Changes: []client.Change{{Op: client.ChangePut, Key: c.key, Item: client.Item{Value: []byte(c.value)}}}}
+		if err := s.execute(&e, &out); err != nil || out.String() != c.want {
+			t.Errorf("key %q, %d bytes: %v, prints %q, want %q", c.key, len(c.value), err, out.String(), c.want)
 		}
 	}
 }

@@ -71,6 +71,17 @@ func TestTransactionsOfClerks(t *testing.T) {
 		if d, err := c.DeletePrefix(ctx, "k/", client.AtMost(2), client.Partially()); err != nil || d.Deleted != 2 || !d.More || d.Revision != 9 {
 			t.Errorf("%+v, %v", d, err)
 		}
+		for _, open := range []func(...client.RangeOption) (client.RangeRemoved, error){
+			func(o ...client.RangeOption) (client.RangeRemoved, error) { return c.DeletePrefix(ctx, "", o...) },
+			func(o ...client.RangeOption) (client.RangeRemoved, error) { return c.DeleteRange(ctx, "x", "", o...) },
+		} { // a slip deletes nothing
+			if _, err := open(); !errors.Is(err, client.ErrInvalid) || !strings.Contains(err.Error(), "say Everything") {
+				t.Errorf("%v", err)
+			}
+			if _, err := open(client.Everything(), client.AtMost(0)); errors.Is(err, client.ErrInvalid) {
+				t.Errorf("%v", err)
+			}
+		}
 		if d, err := c.DeleteRange(ctx, "k/", "k/4"); err != nil || d.Deleted != 2 || d.More || d.Revision != 10 {
 			t.Errorf("%+v, %v", d, err)
 		}

@@ -35,6 +35,9 @@ func (d *Door) serveGet(x *exchange) error {
 		if read, err := x.awaitChange(watch.Selectors{Keys: []string{key}}, f, has); !read || err != nil {
 			return err
 		}
+		if _, waited := x.query["wait"]; waited {
+			has = nil // what was waited for is sent, whatever tags the client named
+		}
 	}
 	ctx, cancel := x.context()
 	defer cancel()

@@ -27,6 +27,9 @@ const (
 	// by which it is made longer or shorter.
 	maxWait    = 10 * time.Minute
 	waitSpread = 0.1
+	// leastAsked and mostAsked bound how often a linearizable read that waits asks whether its
+	// node still hears the leader; it is drawn for each time.
+	leastAsked, mostAsked = 15 * time.Second, 25 * time.Second
 )
 
 // serveWatch sends what changes, until the client goes or the watch ends.
@@ -290,15 +293,16 @@ func (x *exchange) awaitChange(s watch.Selectors, f kvserver.Freshness, has func
 	}
 	x.conn.LeaveGate()
 	x.unhurried()
+	var item uint64 // the revision of the key that the client has
 	if has != nil {
-		if after, read, err = x.differs(s.Keys[0], f, has); read || err != nil {
+		if item, after, read, err = x.differs(s.Keys[0], f, has); read || err != nil {
 			return read, err
 		}
 	} else if err := x.awaitFresh(f); err != nil {
 		return false, err
 	}
 	spread := time.Duration(waitSpread * float64(limit))
-	upTo, changed, err := x.door.server.AwaitChange(x.r.Context(), s, after, limit-spread+rand.N(2*spread+1))
+	upTo, changed, err := x.follow(s, f, after, limit-spread+rand.N(2*spread+1))
 	switch {
 	case errors.Is(err, context.Canceled):
 		return false, nil // the client is gone
@@ -311,19 +315,39 @@ func (x *exchange) awaitChange(s watch.Selectors, f kvserver.Freshness, has func
 	x.stampConsistency(f)
 	x.stampNumber(api.HeaderRevision, upTo)
 	if has != nil {
-		x.w.Header()["Etag"] = x.r.Header["If-None-Match"][:1:1]
+		x.stampETag(item)
 	}
 	x.answer(http.StatusNotModified, nil)
 	return false, nil
 }
 
-// differs reports whether a key has another revision than the client, and otherwise
-// behind which revision of the store that may change.
-func (x *exchange) differs(key string, f kvserver.Freshness, has func(revision uint64) bool) (after uint64, differs bool, err error) {
+// follow waits until a key that is selected was changed behind a revision, as AwaitChange of
+// the server does. If the read is linearizable, so is the answer that nothing was changed: the node
+// asks the leader at the end, and now and then before it, so that a node which is cut off
+// says so within half a minute.
+func (x *exchange) follow(s watch.Selectors, f kvserver.Freshness, after uint64, limit time.Duration) (upTo uint64, changed bool, err error) {
+	for end := time.Now().Add(limit); ; {
+		left := time.Until(end)
+		upTo, changed, err = x.door.server.AwaitChange(x.r.Context(), s, after, min(left, leastAsked+rand.N(mostAsked-leastAsked)))
+		if !changed && err == nil {
+			after, err = upTo, x.awaitFresh(f)
+		}
+		if changed || err != nil {
+			return upTo, changed, err
+		}
+		if !time.Now().Before(end) {
+			return x.door.server.AwaitChange(x.r.Context(), s, after, 0)
+		}
+	}
+}
+
+// differs reports whether a key has another revision than the client, and otherwise which one,
+// and behind which revision of the store that may change.
+func (x *exchange) differs(key string, f kvserver.Freshness, has func(revision uint64) bool) (item, after uint64, differs bool, err error) {
 	ctx, cancel := x.context()
 	defer cancel()
 	now, err := x.door.server.Get(ctx, &x.who, key, f)
-	return now.Revision, !now.Found || !has(now.Item.Revision), err
+	return now.Item.Revision, now.Revision, !now.Found || !has(now.Item.Revision), err
 }
 
 func (x *exchange) awaitFresh(f kvserver.Freshness) error {

@@ -440,8 +440,8 @@ func TestAWatchEndsWhenTheStateIsWrong(t *testing.T) {
 }
 
 // Goal: a read that waits is answered when the key changes, at once if it has changed
-// already, and with 304 at the end of its time; other keys do not wake it, and nothing
-// is missed between two reads that pass on Kv-Revision. Method: both kinds of waiting, a
+// already, and with 304 at the end of its time (B3); other keys do not wake it (B2), and
+// nothing is missed between two reads that pass on Kv-Revision (B1). Method: both kinds of waiting, a
 // key that does not exist yet, one that is deleted, a list, a history that is gone.
 func TestReadsThatWait(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
@@ -496,6 +496,55 @@ func TestReadsThatWait(t *testing.T) {
 		synctest.Wait()
 		if a, d := took("/v1/kv/k?wait=10s&changed_after=2"); a.status != 200 || d != 0 {
 			t.Errorf("behind what is forgotten: %d after %v", a.status, d)
+		}
+	})
+}
+
+// Goal: a read that waits sends what has come, whatever the client has, and a 304 bears the tag of
+// the key. If it is linearizable (B4), a node that is cut off says so and does not answer that
+// nothing was changed; and what the leader knows at the end of the time counts.
+// Method: virtual time; reads through the log that fail, or that bring a change along.
+func TestReadsThatWaitSayWhatIsTrueAtTheirEnd(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, atLevel3)
+		log.Deliver(fakelog.PutCommand("k", "1"))
+		synctest.Wait()
+		took := func(target string, header ...string) (answer, time.Duration) {
+			begun := time.Now()
+			a := ask(s, "GET", target, "", header...)
+			return a, time.Since(begun)
+		}
+		for _, tags := range []string{"*", `"7", W/"2"`, `"2", "3"`} {
+			if a, _ := took("/v1/kv/k?wait=1s", "If-None-Match", tags); a.status != 304 || a.header.Get("Etag") != `"2"` {
+				t.Errorf("%s, and nothing changes: %d, %v", tags, a.status, a.header)
+			}
+		}
+		for i, tags := range []string{"*", `"3", "4"`} {
+			value := fmt.Sprint(i)
+			time.AfterFunc(time.Second, func() { log.Deliver(fakelog.PutCommand("k", value)) })
+			if a, d := took("/v1/kv/k?wait=1m", "If-None-Match", tags); a.status != 200 || d != time.Second || a.body != value {
+				t.Errorf("%s, and the key is changed: %d after %v, %q", tags, a.status, d, a.body)
+			}
+		}
+		readFails := func(context.Context) (uint64, error) { return 0, fmt.Errorf("no majority") }
+		time.AfterFunc(time.Second, func() { log.Reading(readFails) })
+		if a, d := took("/v1/kv/k?wait=10m&changed_after=4"); a.status != 503 || !strings.Contains(a.body, string(api.CodeNoLeader)) || d > 40*time.Second {
+			t.Errorf("a node that is cut off answers %d after %v: %s", a.status, d, a.body)
+		}
+		if a, d := took("/v1/kv/k?wait=2m&changed_after=4&consistency=stale"); a.status != 304 || d < 100*time.Second {
+			t.Errorf("a stale read there is answered %d after %v: %s", a.status, d, a.body)
+		}
+		log.Reading(nil)
+		var reads int
+		log.Reading(func(context.Context) (uint64, error) { // the second one, at the end, waits for a change
+			if reads++; reads == 2 {
+				log.Deliver(fakelog.PutCommand("k", "late"))
+				time.Sleep(time.Millisecond) // until it is applied
+			}
+			return 0, nil
+		})
+		if a, _ := took("/v1/kv/k?wait=10s&changed_after=4"); a.status != 200 || a.body != "late" {
+			t.Errorf("a change that the leader has at the end: %d %q after %d reads", a.status, a.body, reads)
 		}
 	})
 }

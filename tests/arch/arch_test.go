@@ -61,6 +61,7 @@ func TestTheTreeKeepsItsRules(t *testing.T) {
 		{"paper", func() []string { return CheckPaper(tree, read(dir, "docs/paper.md")) }},
 		{"bugs", func() []string { return CheckBugs(tree, read(dir, "docs/bugs.md")) }},
 		{"tests in documents", func() []string { return CheckTestNames(tree, Documents(dir)) }},
+		{"promises", func() []string { return CheckPromises(tree, read(dir, "docs/coordination.md")) }},
 		{"lines of documents", func() []string { return CheckLines(Documents(dir)) }},
 		{"routes", func() []string { return CheckRoutes(tree, Documents(dir)) }},
 	} {

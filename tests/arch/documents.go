@@ -257,6 +257,30 @@ func CheckTestNames(t *Tree, documents map[string]string) (complaints []string) 
 	return complaints
 }
 
+// promiseRow is a row of a table that begins with the number of a promise, as W9.
+var promiseRow = regexp.MustCompile(`(?m)^\| ([A-Z][0-9]+)\b`)
+
+// CheckPromises demands that the number of every promise in a document stands in a comment of a
+// test, so that who breaks the test finds the promise, and who changes the promise the test.
+func CheckPromises(t *Tree, document string) (complaints []string) {
+	var comments strings.Builder
+	for _, p := range t.Packages {
+		for _, f := range p.Files {
+			for _, c := range f.Syntax.Comments {
+				if f.Test {
+					comments.WriteString(c.Text())
+				}
+			}
+		}
+	}
+	for _, row := range promiseRow.FindAllStringSubmatch(document, -1) {
+		if !regexp.MustCompile(`\b` + row[1] + `\b`).MatchString(comments.String()) {
+			complaints = append(complaints, fmt.Sprintf("no comment of a test names the promise %s", row[1]))
+		}
+	}
+	return complaints
+}
+
 var quotedTest = regexp.MustCompile("`(Test\\w+)`")
 
 // foldersWithTest returns the folders that declare a test of that name, or one

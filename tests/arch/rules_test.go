@@ -316,6 +316,13 @@ func TestNamesOfTestsAreHeldToTheCode(t *testing.T) {
 	expect(t, "a test that is gone", CheckTestNames(tree, map[string]string{"docs/a.md": "`TestKept`", "docs/b.md": "| `TestGone` |"}), "docs/b.md names TestGone")
 }
 
+// Goal: a promise that no test holds is found. Method: a small tree and a table of promises.
+func TestPromisesAreHeldToTheCode(t *testing.T) {
+	tree := source{"raft/wal/a_test.go": "package wal\n\n// Goal: W1, and W12.\nfunc TestKept() {}\n", "raft/wal/a.go": "package wal // W2\n"}.tree(t)
+	expect(t, "as it should be", CheckPromises(tree, "| W1 ordered | x |\n| W12 | y |\nW3 is none\n"))
+	expect(t, "without a test", CheckPromises(tree, "| W1 | x |\n| W2 | y |\n"), "names the promise W2")
+}
+
 // Goal: a package that grows without end is found, and an exception that nobody needs,
 // too. Method: a tree with packages of 25 and 26 files, tests not counted.
 func TestAPackageOfManyFilesIsSeen(t *testing.T) {

@@ -48,7 +48,7 @@ const (
 // ledger of appends under idempotency keys, and workloads that judge themselves: watches
 // that are compared event by event with what was written (W1 to W4, W6 to W8, W10, W14),
 // locks with fenced writes (K1 to K3, K5, K7 to K9), the ends of leases and keys (L1 to L3,
-// L6, L7, L9), and a bank of transactions (T1 to T3, T5, T6).
+// L6, L7, L9), and a bank of transactions (T1, T2, T3, T5, T6).
 func TestCampaignOfNemeses(t *testing.T) {
 	if *nemesisTime == 0 {
 		t.Skip("say -nemesis")

@@ -26,7 +26,8 @@ func TestTheExamplesOfCoordination(t *testing.T) {
 			"fenced-sqlite.sh":     "could not: balance 110",
 			"service-discovery.sh": "its end was seen",
 			"rate-limiter.sh":      "the fourth was not",
-			"work-queue.sh":        "three jobs, each once",
+			"work-queue.sh":        "for a worker that had died",
+			"configuration.sh":     "while no watch ran",
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

@@ -10,7 +10,7 @@ import (
 // ReservedVariables are kept for what runs raftkv or is run by it, and never
 // belong to a setting. Nobody is warned of them.
 var ReservedVariables = []string{
-	"RAFTKV_TOKEN", "RAFTKV_LOCK", "RAFTKV_LEASE", "RAFTKV_OP", "RAFTKV_KEY", "RAFTKV_VALUE", "RAFTKV_REVISION",
+	"RAFTKV_TOKEN", "RAFTKV_LOCK", "RAFTKV_LEASE", "RAFTKV_OP", "RAFTKV_KEY", "RAFTKV_KEY_BASE64", "RAFTKV_VALUE", "RAFTKV_REVISION",
 }
 
 // ofOrchestrator matches what Kubernetes, and links of Docker, put into the
