@@ -183,7 +183,7 @@ func (t *teller) noLeader() {
 // were away then, leave too few others to elect a leader of whom nothing is known.
 func (t *teller) nobodyElse(from int64) bool {
 	voters, seen := t.voters(from), 0
-	for _, node := range t.nodes {
+	for _, node := range t.voting(t.nodes, from) {
 		if t.knows(node, from) && t.lastOf(node, from) >= 0 {
 			seen++
 			continue
@@ -291,9 +291,13 @@ func (t *teller) tellNoLeader(from, to int64, still bool) {
 	if still {
 		text = fmt.Sprintf("There has been no leader for %s", duration(to-from))
 	}
-	for _, node := range t.nodes {
+	voters := t.voting(t.nodes, from)
+	for _, node := range voters {
 		var needs []string
-		for _, peer := range t.others(node) {
+		for _, peer := range voters {
+			if peer == node {
+				continue
+			}
 			i := t.last(from, to, func(e *event) bool { return e.node == node && e.peer == peer && e.Kind == recorder.Unreachable })
 			if i < 0 || t.find(t.events[i].at, to, func(e *event) bool {
 				return e.node == node && e.peer == peer && e.Kind == recorder.Connected
@@ -309,7 +313,7 @@ func (t *teller) tellNoLeader(from, to int64, still bool) {
 		}
 	}
 	s.say("%s.", text)
-	for _, node := range t.nodes {
+	for _, node := range voters {
 		if a := t.absent(node, from); missing[node] && a.why != notAway && a.why != cutOff {
 			s.Culprits = append(s.Culprits, node)
 			evidence = append(evidence, a.evidence...)

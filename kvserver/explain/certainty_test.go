@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -319,7 +320,7 @@ func TestTheSpanDoesNotHangOnOneClock(t *testing.T) {
 func TestNothingHappenedNeedsAMajority(t *testing.T) {
 	all := rings(t, among+"n1 60s minute term=1 index=70\nn2 60s minute_followed peer=n1 term=1\nn3 60s minute_followed peer=n1 term=1\n")
 	wantTold(t, text(Stories(all, wholeScript)), []string{"quiet (certain"}, nil)
-	wantTold(t, text(Stories(only(slices.Clone(all), "n2"), wholeScript)), []string{"quiet (unknown", "too little to say that nothing happened: of 5 nodes, the events of n2"}, []string{"Nothing happened"})
+	wantTold(t, text(Stories(only(slices.Clone(all), "n2"), wholeScript)), []string{"quiet (unknown", "too little to say that nothing happened: of 5 voters, the events of n2"}, []string{"Nothing happened"})
 	for i := range all {
 		if all[i].Node != "n1" {
 			all[i].Events = all[i].Events[len(all[i].Events)-1:]
@@ -360,4 +361,99 @@ func TestARequestIsFoundByItsNodesClock(t *testing.T) {
 	r := Request{Node: "n1", Method: "PUT", At: base/1_000_000 + 10_000 + 3*3_600_000, Ended: 1_300_000_000, Index: 50, Term: 1, Status: 201}
 	sentences, _ := OfRequest(all, &r)
 	wantTold(t, strings.Join(sentences, " "), []string{"Writes to n1's disk took up to 1.3 s meanwhile"}, nil)
+}
+
+// Goal (I1): a node that won in spite of a refusal is not one that could not win, and one of which
+// only a single refusal is known is not so for certain.
+// Method: n3 wins with the vote of n2 while n1 refuses; refusals by one and by two of three.
+func TestWhoWonIsNotOneThatCouldNotWin(t *testing.T) {
+	wantTold(t, toldOf(t, `
+n3 10s campaign term=2 index=812 a=1
+n1 10.001s vote_refused log_behind peer=n3 term=2 index=812 a=990 b=1
+n2 10.001s vote_granted peer=n3 term=2
+n3 10.002s elected term=2 a=2 b=3
+n3 10.003s first_commit term=2 index=813 a=10ms
+`), nil, []string{"log_behind", "could not win"})
+	refusals := `
+n1 10.001s vote_refused log_behind peer=n3 term=2 index=812 a=990 b=1
+n2 10.001s vote_refused log_behind peer=n3 term=2 index=812 a=990 b=1
+`
+	unheard := only(rings(t, among+refusals), "n1", "n2")
+	wantTold(t, text(Stories(unheard, wholeScript)), []string{"log_behind (certain, [n3])"}, nil)
+	wantTold(t, text(Stories(only(unheard, "n2"), wholeScript)), []string{"log_behind (likely, [n3])"}, nil)
+}
+
+// Goal (I1): a member that does not vote counts in no majority, and what becomes of members is told.
+// Method: five nodes of which n4 and n5 learn; the leader loses its majority because n2 and n3 end,
+// and n4 and n5 are there.
+func TestLearnersCountInNoMajority(t *testing.T) {
+	places := func(node, at string) (s string) {
+		for _, peer := range []string{"n1", "n2", "n3"} {
+			s += node + " " + at + " placed peer=" + peer + " index=5 a=1\n"
+		}
+		return s
+	}
+	told := toldOf(t, places("n1", "1s")+`
+n1 2s placed peer=n4 index=7 a=2
+n1 2.1s placed peer=n5 index=8 a=2
+n4 3s started
+n5 3s started
+n4 3.1s followed peer=n1 term=1
+n5 3.1s followed peer=n1 term=1
+n2 10s end_asked
+n3 10s end_asked
+n2 10.1s ended_in_order
+n3 10.1s ended_in_order
+n1 10.1s ended closed_by_peer peer=n2
+n1 10.1s ended closed_by_peer peer=n3
+n1 10.5s stepped_down lost_majority term=1 a=400ms
+n4 20s minute_followed term=1
+n5 20s minute_followed term=1
+n2 30s started a=1
+n3 30s started a=1
+n2 30.5s campaign term=2
+n3 30.6s vote_granted peer=n2 term=2
+n2 30.7s elected term=2 a=2 b=3
+n1 30.8s placed peer=n4 index=20 a=1
+n2 30.8s placed peer=n4 index=20 a=1
+n1 30.9s placed peer=n3 index=21 a=4
+n1 31s placed peer=n3 index=22 a=0
+`)
+	wantTold(t, told, []string{
+		"majority_gone (certain, [n2 n3])", "n4 was added by configuration 7", "n5 was added by configuration 8", "n4 votes from configuration 20 on", "n3 was removed from the cluster by configuration 22",
+	}, []string{"configuration 5", "configuration 21", "n1 was added", "n1 votes"})
+	if n := strings.Count(told, "n4 votes"); n != 1 {
+		t.Errorf("it is told %d times that n4 votes", n)
+	}
+}
+
+// Goal (I1): that writes did not wait for a slow disk is said only if the events of a majority say
+// so. Method: the slow disk of a follower, with all events and with its own alone.
+func TestWritesThatDidNotWaitAreKnownOfAMajority(t *testing.T) {
+	script := among
+	for i := range 5 {
+		script += fmt.Sprintf("n2 %d.1s slow_save a=300ms b=1ms\n", 10+i)
+	}
+	script += "n1 60s minute term=1 index=9\nn3 60s minute_followed term=1\nn2 60s minute_followed term=1\n"
+	const quick = "Writes did not wait for it"
+	wantTold(t, text(Stories(rings(t, script), wholeScript)), []string{"slow_disks (certain, [n2])", quick}, nil)
+	wantTold(t, text(Stories(only(rings(t, script), "n2"), wholeScript)), []string{"slow_disks (certain, [n2])"}, []string{quick})
+}
+
+// Goal (I1): connections that break do not make the healthy ends culprits.
+// Method: all connections of n3 break again and again; those of n1 and n2 alone; n3 is started
+// again and again, which ends its connections.
+func TestTheEndThatIsCommonFlaps(t *testing.T) {
+	breaks := func(node, peer string, anew bool) (s string) {
+		for i, boot := 0, 1; i < 6; i++ {
+			if anew {
+				boot++
+			}
+			s += fmt.Sprintf("%s %d.1s ended reset peer=%s\n%[1]s %[2]d.5s connected peer=%[3]s a=%d\n", node, 10+i, peer, boot)
+		}
+		return s
+	}
+	wantTold(t, toldOf(t, breaks("n1", "n3", false)+breaks("n2", "n3", false)), []string{"flapping (likely, [n3]): The connection n1–n3", "flapping (likely, [n3]): The connection n2–n3"}, []string{"certain, [n1 n3]"})
+	wantTold(t, toldOf(t, breaks("n1", "n2", false)), []string{"flapping (certain, [n1 n2])"}, nil)
+	wantTold(t, toldOf(t, breaks("n1", "n3", true)+breaks("n2", "n3", true)), nil, []string{"flapping"})
 }

@@ -105,7 +105,7 @@ func (t *teller) tellChange(c change) {
 	case len(c.anew) > 0:
 		t.tellBegunAnew(c)
 	case why == recorder.HangingDisk:
-		t.tellHungDisk(c)
+		t.tellHungDisk(c, taken)
 	case why == recorder.HandedOver, why == recorder.NewerTerm && taken >= 0 && t.events[taken].node == c.b.leader:
 		t.tellHandOver(c, taken)
 	case c.stepped < 0 && taken >= 0 && t.events[taken].node == c.b.leader:
@@ -124,11 +124,18 @@ func (t *teller) haltedMeanwhile(c change) bool {
 }
 
 // tellHungDisk: the leader's disk took a write and did not give it back.
-func (t *teller) tellHungDisk(c change) {
+func (t *teller) tellHungDisk(c change, taken int) {
 	e := &t.events[c.stepped]
 	s := Story{Kind: DiskHung, Culprits: []string{c.a.leader}, Certainty: Certain}
-	s.say("Write %d had been with %s's disk for %s, so %s gave up leadership and handed over to %s.",
-		e.Index, c.a.leader, duration(e.A), c.a.leader, c.b.leader)
+	asked := t.find(c.loss-second, c.at+second, func(o *event) bool {
+		return o.process == e.process && o.Term == c.a.term && o.peer == c.b.leader
+	}, recorder.Transfer)
+	next := "handed over to " + c.b.leader
+	if asked < 0 && (taken < 0 || t.events[taken].node != c.b.leader) {
+		next = c.b.leader + " was elected"
+	}
+	s.say("Write %d had been with %s's disk for %s, so %s gave up leadership and %s.", e.Index, c.a.leader, duration(e.A), c.a.leader, next)
+	c.evidence = append(c.evidence, asked, taken)
 	back := t.find(e.at, unbound, func(o *event) bool { return o.process == e.process && o.Kind == recorder.DiskBack })
 	if back >= 0 {
 		s.say("The disk gave the write back after %s.", duration(t.events[back].A))
@@ -173,7 +180,9 @@ func (t *teller) tellLostMajority(c change) {
 	e := &t.events[c.stepped]
 	s := Story{Kind: LeaderCutOff, Culprits: []string{c.a.leader}, Certainty: Likely}
 	var gone []string
-	away := slices.DeleteFunc(t.othersAway(c.a.leader, e.at-e.A, e.A), func(a absence) bool { return a.why == cutOff })
+	away := slices.DeleteFunc(t.othersAway(c.a.leader, e.at-e.A, e.A), func(a absence) bool {
+		return a.why == cutOff || !t.votes(a.node, c.loss)
+	})
 	for i := range away {
 		gone = append(gone, away[i].node)
 	}

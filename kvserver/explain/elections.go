@@ -57,16 +57,29 @@ func (t *teller) refusedVotes(why recorder.Why) map[string][]int {
 	return by
 }
 
-// logsBehind tells of nodes that could not win because their logs were behind.
+// logsBehind tells of nodes that could not win because their logs were behind. That is certain
+// where their own events are known, or those that refused leave no majority. A node that won
+// the same term is not told of.
 func (t *teller) logsBehind() {
 	refused := t.refusedVotes(recorder.LogBehind)
 	for _, node := range t.nodes {
-		votes := refused[node]
+		votes := slices.DeleteFunc(refused[node], func(i int) bool {
+			return slices.ContainsFunc(t.reigns, func(r reign) bool { return r.leader == node && r.term == t.events[i].Term })
+		})
 		if len(votes) == 0 {
 			continue
 		}
 		e := &t.events[votes[len(votes)-1]]
-		s := Story{Kind: LogBehind, Culprits: []string{node}, Certainty: Certain}
+		s := Story{Kind: LogBehind, Culprits: []string{node}, Certainty: Likely}
+		by := map[string]bool{}
+		for _, i := range votes {
+			if o := &t.events[i]; o.Term == e.Term && t.votes(o.node, o.at) {
+				by[o.node] = true
+			}
+		}
+		if voters := t.voters(e.at); voters-len(by) <= voters/2 || t.knows(node, e.at) {
+			s.Certainty = Certain
+		}
 		s.say("%s could not win: its log ended at %s, %s's at %s.", node, t.position(node, e), e.node, fmt.Sprintf("%d@%d", e.A, e.B))
 		t.tell(s, t.events[votes[0]].at, e.at, votes...)
 	}

@@ -54,25 +54,41 @@ func (t *teller) each(from, to int64, backwards bool, kinds []recorder.Kind, yie
 		}
 		return
 	}
-	var found []int
+	left := make([][]int, 0, 8) // of each kind, the positions that have not come yet
 	for _, k := range kinds {
 		of := t.index.byKind[k]
 		begin, _ := slices.BinarySearch(of, low)
 		end, _ := slices.BinarySearch(of, high)
-		found = append(found, of[begin:max(begin, end)]...)
-	}
-	if len(kinds) > 1 {
-		slices.Sort(found)
-	}
-	for n := range found {
-		i := found[n]
-		if backwards {
-			i = found[len(found)-1-n]
+		if begin < end {
+			left = append(left, of[begin:end])
 		}
+	}
+	for len(left) > 0 {
+		i := take(&left, backwards)
 		if within(i) && !yield(i) {
 			return
 		}
 	}
+}
+
+// take removes the first of the positions in some sorted lists, or the last, and returns it.
+func take(lists *[][]int, last bool) (position int) {
+	of := *lists
+	next := 0
+	for n := range of {
+		if last && of[n][len(of[n])-1] > of[next][len(of[next])-1] || !last && of[n][0] < of[next][0] {
+			next = n
+		}
+	}
+	if l := of[next]; last {
+		position, of[next] = l[len(l)-1], l[:len(l)-1]
+	} else {
+		position, of[next] = l[0], l[1:]
+	}
+	if len(of[next]) == 0 {
+		*lists = slices.Delete(of, next, next+1)
+	}
+	return position
 }
 
 // find returns the position of the first event for which is holds, of those from one

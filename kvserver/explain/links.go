@@ -110,10 +110,10 @@ func (t *teller) tellCutOff(node string, lost []int) {
 	for _, i := range lost {
 		by[t.events[i].node], by[t.events[i].peer] = true, true
 	}
-	if len(by) < len(t.nodes) {
+	from, to := t.events[lost[0]].at, t.events[lost[len(lost)-1]].at
+	if slices.ContainsFunc(t.members(from), func(member string) bool { return !by[member] }) {
 		return
 	}
-	from, to := t.events[lost[0]].at, t.events[lost[len(lost)-1]].at
 	for _, i := range t.all(from-10*second, from, func(e *event) bool {
 		return (e.node == node || e.peer == node) && (e.Why == recorder.CallTimeout || e.Why == recorder.HostSilent || e.Why == recorder.Stalled)
 	}, recorder.Ended) {
@@ -165,36 +165,74 @@ func (t *teller) down(node, peer string, at int64) bool {
 const manyBreaks = 5
 
 // flapping tells of connections that broke again and again. Both ends record the end of
-// both connections of a pair, so the number is that of the end which recorded most.
+// both connections of a pair, so the number is that of the end which recorded most. The end of
+// a process is none of these breaks. Where all such connections are of one node, it is likely
+// that it or its link is why; otherwise the two of a connection are named, not which of them.
 func (t *teller) flapping() {
+	breaks := map[link][]int{}
+	var links []link
 	for _, l := range t.links() {
-		breaks := t.all(t.from, t.to, func(e *event) bool {
-			return e.peer != "" && linkOf(e) == l && e.Kind == recorder.Ended && e.B == 0 && e.Why != recorder.ByUs && e.Why != recorder.Replaced
-		})
-		by := map[string]int{}
-		for _, i := range breaks {
-			by[t.events[i].node]++
+		of := t.all(t.from, t.to, func(e *event) bool {
+			return e.peer != "" && linkOf(e) == l && e.B == 0 && e.Why != recorder.ByUs && e.Why != recorder.Replaced && !t.cameAnew(e)
+		}, recorder.Ended)
+		if mostOf(t, l, of) >= manyBreaks {
+			breaks[l], links = of, append(links, l)
 		}
-		most := max(by[l.a], by[l.b])
-		if most < manyBreaks {
-			continue
-		}
-		from, to := t.events[breaks[0]].at, t.events[breaks[len(breaks)-1]].at
-		s := Story{Kind: Flapping, Culprits: []string{l.a, l.b}, Certainty: Certain}
-		s.say("The connection %s–%s broke %d times in %s.", l.a, l.b, most, duration(to-from))
-		var terms []uint64
-		for _, r := range t.reigns {
-			if at := t.events[r.begin].at; at >= from && at <= to+second {
-				terms = append(terms, r.term)
-			}
-		}
-		if len(terms) > 0 {
-			s.say("Leadership changed %d %s meanwhile, up to term %d.", len(terms), plural(len(terms), "time", "times"), slices.Max(terms))
-		} else {
-			s.say("Leadership did not change.")
-		}
-		t.tell(s, from, to, breaks...)
 	}
+	for _, l := range links {
+		s := Story{Kind: Flapping, Culprits: []string{l.a, l.b}, Certainty: Certain}
+		if common := commonEnd(links); common != "" {
+			s.Culprits, s.Certainty = []string{common}, Likely
+		}
+		t.tellFlapping(s, l, breaks[l])
+	}
+}
+
+// mostOf returns how many of the breaks of a pair the end recorded that recorded most.
+func mostOf(t *teller, l link, breaks []int) int {
+	by := map[string]int{}
+	for _, i := range breaks {
+		by[t.events[i].node]++
+	}
+	return max(by[l.a], by[l.b])
+}
+
+// commonEnd returns the node that has a part in all of some pairs, "" if there is none, or
+// only one pair.
+func commonEnd(links []link) string {
+	if len(links) < 2 {
+		return ""
+	}
+	for _, node := range []string{links[0].a, links[0].b} {
+		if !slices.ContainsFunc(links, func(l link) bool { return l.a != node && l.b != node }) {
+			return node
+		}
+	}
+	return ""
+}
+
+// cameAnew reports whether the peer of a connection that ended came back as another process.
+func (t *teller) cameAnew(e *event) bool {
+	next := t.find(e.at, unbound, func(o *event) bool { return o.process == e.process && o.peer == e.peer && o.Seq > e.Seq }, recorder.Connected, recorder.Accepted)
+	known := t.bootAt(e.peer, e.at)
+	return next >= 0 && known != 0 && t.events[next].A > known
+}
+
+func (t *teller) tellFlapping(s Story, l link, breaks []int) {
+	from, to := t.events[breaks[0]].at, t.events[breaks[len(breaks)-1]].at
+	s.say("The connection %s–%s broke %d times in %s.", l.a, l.b, mostOf(t, l, breaks), duration(to-from))
+	var terms []uint64
+	for _, r := range t.reigns {
+		if at := t.events[r.begin].at; at >= from && at <= to+second {
+			terms = append(terms, r.term)
+		}
+	}
+	if len(terms) > 0 {
+		s.say("Leadership changed %d %s meanwhile, up to term %d.", len(terms), plural(len(terms), "time", "times"), slices.Max(terms))
+	} else {
+		s.say("Leadership did not change.")
+	}
+	t.tell(s, from, to, breaks...)
 }
 
 // quarantines tells of nodes that found their state to be wrong.
@@ -320,10 +358,11 @@ func (t *teller) quiet() {
 		evidence = append(evidence, minutes[0], minutes[len(minutes)-1])
 	}
 	s.say("%s.", text)
+	covered = t.voting(covered, t.to)
 	if voters := t.voters(t.to); len(covered) <= voters/2 {
 		s.Certainty = Unknown
 		s.Sentences = nil
-		s.say("Nothing is recorded, and too little to say that nothing happened: of %d nodes, the events of %s are known for all of this time.", voters, list(covered))
+		s.say("Nothing is recorded, and too little to say that nothing happened: of %d voters, the events of %s are known for all of this time.", voters, list(covered))
 		s.say("%s leads term %d.", r.leader, r.term)
 	}
 	t.tell(s, t.from, t.to, evidence...)

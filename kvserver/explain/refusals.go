@@ -68,7 +68,9 @@ func of(all []refusal, node string) (some []refusal) {
 // other node there are as many.
 func (t *teller) odd(all []refusal, node string) bool {
 	n := len(of(all, node))
-	if n <= (t.voters(t.to)-1)/2 {
+	if voters := len(slices.DeleteFunc(of(all, node), func(r refusal) bool {
+		return !t.votes(r.a, t.to) && r.a != node || !t.votes(r.b, t.to) && r.b != node
+	})); voters <= (t.voters(t.to)-1)/2 {
 		return false
 	}
 	return !slices.ContainsFunc(t.others(node), func(other string) bool { return len(of(all, other)) >= n })

@@ -17,7 +17,7 @@ import (
 func (t *teller) begunAnew(c *change) {
 	voters := t.voters(c.at)
 	var nodes []absence
-	for _, node := range t.nodes {
+	for _, node := range t.voting(t.nodes, c.at) {
 		began := t.last(t.events[c.a.begin].at, c.at+witnessBefore, func(e *event) bool {
 			return e.node == node && t.last(t.events[c.a.begin].at, e.at-1, func(o *event) bool { return o.node == node && o.process < e.process }) >= 0
 		}, recorder.Started)

@@ -122,7 +122,8 @@ func (t *teller) tellSlowDisks(disks []spell) {
 	s.Culprits = slices.Compact(s.Culprits)
 	least := slices.MinFunc(disks, func(a, b spell) int { return cmp.Compare(a.most, b.most) })
 	commits := t.all(from, to+second, func(e *event) bool { return e.Kind == recorder.SlowCommit })
-	majority := len(s.Culprits) > len(t.nodes)/2
+	slow := t.voting(s.Culprits, from)
+	majority := len(slow) > t.voters(from)/2
 	switch {
 	case majority && len(commits) > 0:
 		s.say("Writes were slow: a majority's disks took %s or more%s.", duration(least.most), t.usually(&least))
@@ -142,11 +143,23 @@ func (t *teller) tellSlowDisks(disks []spell) {
 		s.say("The slowest commit took %s.", duration(s.Effect.SlowestCommit))
 	case len(commits) > 0:
 		s.say("Commits took up to %s meanwhile.", duration(s.Effect.SlowestCommit))
-	case !majority:
+	case !majority && t.majorityWasQuick(from, slow):
 		s.say("Writes did not wait for it: the other disks are a majority.")
 	}
 	t.steady(&s, from, to)
 	t.tell(s, from, to, evidence...)
+}
+
+// majorityWasQuick reports whether the events of a majority are known from a time on, and none of
+// these disks was slow.
+func (t *teller) majorityWasQuick(from int64, slow []string) bool {
+	quick := 0
+	for _, node := range t.voting(t.nodes, from) {
+		if !slices.Contains(slow, node) && t.knows(node, from) && t.hasRing(node, from) {
+			quick++
+		}
+	}
+	return quick > t.voters(from)/2
 }
 
 // usually says what was usual, if that is known.

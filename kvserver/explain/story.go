@@ -36,6 +36,7 @@ const (
 	Refused         Kind = "directory_refused" // a node was turned down because of its data directory
 	StateDiffers    Kind = "state_differs"     // a node found its state to be wrong
 	ClockJumped     Kind = "clock_jumped"      // a wall clock jumped, or is far off
+	MembersChanged  Kind = "members_changed"   // a member came, went, or votes from now on or no more
 	Staged          Kind = "staged"            // somebody did something to a node of raftkv dev
 	Quiet           Kind = "quiet"             // nothing happened
 	Disorder        Kind = "disorder"          // the events contradict each other
@@ -90,7 +91,7 @@ func (o *order) stories(span Span) []Story {
 	t.prepare()
 	for _, tell := range []func(){
 		t.changes, t.noLeader, t.absences, t.cutOffs, t.pairs, t.flapping, t.slowDisks, t.lagging, t.overload, t.starved, t.collector,
-		t.splitVotes, t.logsBehind, t.tails, t.snapshots, t.refusals, t.quarantines, t.clocks, t.staged, t.contradictions,
+		t.splitVotes, t.logsBehind, t.tails, t.snapshots, t.refusals, t.quarantines, t.clocks, t.placed, t.staged, t.contradictions,
 	} {
 		tell()
 	}
@@ -217,23 +218,6 @@ func (t *teller) others(node string) (names []string) {
 func (t *teller) hasRing(node string, from int64) bool {
 	return t.lastOf(node, from) >= 0
 }
-
-// voters returns how many nodes vote at a time, as the leader of that time says; as many as
-// there are names where no leader does.
-func (t *teller) voters(at int64) int {
-	counted := func(e *event) bool { return e.B > 0 && e.B <= maxVoters }
-	i := t.last(-unbound, at, counted, recorder.Elected)
-	if i < 0 {
-		i = t.find(at, unbound, counted, recorder.Elected)
-	}
-	if i < 0 {
-		return max(len(t.nodes), t.names)
-	}
-	return int(t.events[i].B)
-}
-
-// maxVoters is more than the nodes that a recording can name.
-const maxVoters = 255
 
 // End returns the time of the last event, in Unix milliseconds of the common clock, rounded
 // up so that a span that ends then holds the event; 0 if there is none.

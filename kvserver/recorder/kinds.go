@@ -66,6 +66,16 @@ const (
 	TransferAsked                   // somebody asked the node to hand leadership over
 	MinuteFollowed                  // a minute in which the node followed; fields as with Minute
 	Staged                          // somebody did what Why says to Peer, or to all, on the stage of raftkv dev
+	Placed                          // in the configuration at Index, which the node goes by, Peer has the place A
+)
+
+// Places of a Placed event. In a joint configuration (§6) some vote in one half only.
+const (
+	NoPlace      int64 = iota // it is no member, or none any more
+	VoterPlace                // it votes
+	LearnerPlace              // it is sent the log and does not vote
+	NewPlace                  // it votes in the new half
+	OldPlace                  // it votes in the old half, and will not when the change is done
 )
 
 // kindNames are the words for kinds in JSON.
@@ -81,6 +91,7 @@ var kindNames = map[Kind]string{
 	Quarantined: "quarantined", SnapshotMade: "snapshot_made", Started: "started", EndAsked: "end_asked", EndedInOrder: "ended_in_order",
 	Failed: "failed", ClockJumped: "clock_jumped", Continued: "continued", Lags: "lags", CollectorPause: "collector_pause",
 	Minute: "minute", TransferAsked: "transfer_asked", MinuteFollowed: "minute_followed", Staged: "staged",
+	Placed: "placed",
 }
 
 // String returns the word for a kind. A kind of a later build has none and is its

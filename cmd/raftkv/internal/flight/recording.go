@@ -39,6 +39,7 @@ type Recording struct {
 	timeouts, preVotes         wait
 	slowestSave, slowestCommit slowest
 	refused                    atomic.Uint64 // reads and writes that were refused for want of room
+	places                     places
 
 	stop, stopped chan struct{}
 	running       bool

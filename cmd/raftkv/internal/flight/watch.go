@@ -65,6 +65,7 @@ func (r *Recording) look(now time.Time, figures func() (Figures, bool)) {
 	if pause := w.longestPause(); pause >= longPause {
 		r.recorder.Record(recorder.Event{Kind: recorder.CollectorPause, A: int64(pause)})
 	}
+	r.placeAgain()
 	f, known := figures()
 	if !known {
 		return

@@ -167,6 +167,7 @@ func (n *Node) configured(c raft.Configurations) {
 		n.warnOfList()
 	}
 	n.driver.Configured(c)
+	n.recording.Placed(c.Newest)
 	n.returned(c)
 	own := members.Incarnation(n.directory.Life().Incarnation)
 	if r := c.Committed.Record; r != nil && r.IsRemoved(n.config.ID, own) {

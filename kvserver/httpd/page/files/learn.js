@@ -43,7 +43,7 @@ export const topics = [
     now: (of) => `The newest snapshots stand at ${of.all.map((n) => `${number(n.log.snapshot)} on ${n.node}`).join(", ")}.` },
   { id: "reads", name: "Reads", paper: "§8, thesis 6.4", code: ["reads.go: Read", "reads.go: beginRound", "reads.go: releaseReads"], events: [],
     says: "A read is no log entry. The leader makes sure by one round of messages that it still leads, and the node that was asked waits until its store has come as far." },
-  { id: "members", name: "Members", paper: "§6", code: ["membership.go: Reconfigure", "configuration.go: adopt", "raft/members/quorum.go: HasQuorum"], events: [],
+  { id: "members", name: "Members", paper: "§6", code: ["membership.go: Reconfigure", "configuration.go: adopt", "raft/members/quorum.go: HasQuorum"], events: ["placed", "members_changed"],
     says: "A change of the voters goes through a joint configuration, in which the majorities of both the old and the new voters are needed.",
     now: (of) => `The nodes are ${list(of.names)}.` },
   { id: "rejoin", name: "A node that lost its disk", paper: "beyond the paper", code: ["rejoin.go: askToRejoin", "rejoin.go: setGoal"], events: ["rejoin_goal", "rejoined", "forgot", "directory_refused"],

@@ -8,7 +8,7 @@ export const incidents = {
   majority_gone: "Majority gone", leader_unheard: "Leader unheard", node_ended: "Node ended", node_stopped: "Node stopped", node_cut_off: "Node cut off", pair_cut: "Pair cut",
   flapping: "Flapping", slow_disks: "Slow disks", lagging: "Lagging", overload: "Overload", starved: "Starved", collector_pauses: "Collector pauses",
   split_vote: "Split vote", log_behind: "Log behind", tail_dropped: "Tail dropped", snapshot_sent: "Snapshot sent", directory_refused: "Directory refused",
-  state_differs: "State differs", clock_jumped: "Clock jumped", staged: "Staged", quiet: "Quiet", disorder: "Disorder",
+  state_differs: "State differs", clock_jumped: "Clock jumped", members_changed: "Members changed", staged: "Staged", quiet: "Quiet", disorder: "Disorder",
 };
 
 /** grave are the incidents during which nobody could write. */
@@ -70,7 +70,11 @@ export const events = {
   transfer_asked: () => "was asked to hand leadership over",
   minute_followed: (e) => `followed ${e.peer || "its leader"} for another minute`,
   staged: (e) => `notes what somebody did to ${e.peer || "all nodes"}`,
+  placed: (e) => `goes by configuration ${number(e.index)}, in which ${e.peer} ${places[e.a] || "is a member"}`,
 };
+
+// places say what a member is, by the number of its place.
+const places = ["is no member", "votes", "does not vote", "votes in the new half", "votes in the old half"];
 
 // reasons say in words why.
 const reasons = {
