@@ -89,7 +89,7 @@ var arrows = map[string][]string{
 		"cmd/raftkv/internal/host", "cmd/raftkv/internal/stage", "raft/core", "kvserver/httpd/page", // of page only its policy
 	},
 	"cmd/raftkv/internal/flight": {
-		"raft", "raft/core", "raft/vfs", "raft/wire", "raft/datadir", "kvserver", "kvserver/api", "kvserver/failure", "kvserver/recorder",
+		"raft", "raft/core", "raft/members", "raft/vfs", "raft/wire", "raft/datadir", "kvserver", "kvserver/api", "kvserver/failure", "kvserver/recorder",
 	},
 	"cmd/raftkv/internal/gather": {
 		"cmd/raftkv/internal/ask", "cmd/raftkv/internal/exit", "cmd/raftkv/internal/flight", "kvserver/api", "kvserver/explain", "kvserver/recorder", "raft/vfs",
