@@ -3,6 +3,7 @@ package kvserver
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -299,14 +300,16 @@ func said(changes []truth.Change) string {
 	return b.String()
 }
 
+var watchWorlds = flag.Uint("watch.worlds", 6, "how many worlds TestWatchesAreToldTheTruth runs")
+
 // Goal: what watches are sent is the truth, whatever happens to nodes and clients: W1 to
-// W11 of docs/coordination.md, W9 by the reads behind every event. Method: the log is replayed through a plain model, and each
-// stream of many clients is compared with it event by event. Nodes lag, are cut off,
-// restarted and given snapshots, histories forget, clients are slow and go from node to
-// node with their bookmarks.
+// W11 of docs/coordination.md, W9 by the reads behind every event. Method: the log is
+// replayed through a plain model, and each stream of many clients is compared with it event
+// by event. Nodes lag, are cut off, restarted and given snapshots, histories forget, clients
+// are slow and go from node to node with their bookmarks.
 func TestWatchesAreToldTheTruth(t *testing.T) {
 	seen := verdicts{}
-	for seed := range uint64(6) {
+	for seed := range uint64(*watchWorlds) {
 		virtual.Time(t, func(t *testing.T) { runWatchWorld(t, seed, 600, seen) })
 	}
 	for _, what := range []string{
@@ -316,6 +319,7 @@ func TestWatchesAreToldTheTruth(t *testing.T) {
 			t.Errorf("void: %q was met %d times: %v", what, seen[what], seen)
 		}
 	}
+	t.Logf("%d worlds: %v", *watchWorlds, seen)
 }
 
 // Goal: the race detector sees nothing in the first of these worlds. It is a quarter as

@@ -2,7 +2,7 @@ package machine
 
 import "time"
 
-// extent measures a state, by its keys, or a stretch of the log, by its entries.
+// extent measures a state, by its keys and the events of its history, or a stretch of the log, by its entries.
 type extent struct{ count, bytes int64 }
 
 // What a start pays for each key that it loads, for each entry that it applies, and

@@ -42,10 +42,11 @@ type base struct {
 	state extent
 }
 
-// present returns the state as it is now, as the base of the log that follows. The
-// applier calls it, or Open.
+// present returns the state as it is now, as the base of the log that follows: its keys and
+// the events of its history, which take about as long to load. The applier calls it, or Open.
 func (m *Machine) present() base {
-	return base{m.store.AppliedIndex(), extent{int64(m.store.Len()), int64(m.store.Bytes())}}
+	keys, events := m.store.Len(), m.store.HistoryEvents()
+	return base{m.store.AppliedIndex(), extent{int64(keys + events), int64(m.store.Bytes()) + int64(m.store.HistoryBytes())}}
 }
 
 // sinceBase returns the extent of the log since the last snapshot.

@@ -233,3 +233,20 @@ func TestADamagedSnapshotIsNotStartedWith(t *testing.T) {
 		t.Fatalf("Open answers %v", err)
 	}
 }
+
+// Goal: a start does not apply the log for longer than it loads the state, of which the history
+// is a part: one key that is overwritten leaves a small store and a long history.
+// Method: puts of one key at the level of the history; the gaps between snapshots grow with it.
+func TestAHistoryIsPartOfTheStateThatASnapshotLoads(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		m, log := newMachine(t, func(c *Config) { c.SnapshotBytes, c.Level = 2000, kv.LevelHistory })
+		for range 400 {
+			mustPut(t, m, "one", strings.Repeat("v", 100))
+			synctest.Wait()
+		}
+		at := log.SnapshotsAt()
+		if n := len(at); n < 3 || at[n-1]-at[n-2] < 3*(at[1]-at[0]) {
+			t.Errorf("snapshots at %v: a long history makes no difference", at)
+		}
+	})
+}

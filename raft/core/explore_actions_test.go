@@ -246,7 +246,7 @@ func (w *exWorld) act(a exAction) {
 		})
 	case exWipe:
 		w.left.wipes--
-		w.former = append(slices.Clip(w.former), w.nodes[i].disk.positions())
+		w.former = append(slices.Clip(w.former), exFormer{i, w.nodes[i].disk.positions()})
 		w.restart(i, State{Rejoining: Rejoining{On: true}})
 	default:
 		panic(fmt.Sprintf("unknown action %d", a.kind))

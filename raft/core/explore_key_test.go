@@ -93,9 +93,10 @@ func (w *exWorld) addHistory(h *explore.Hash, names []uint8) {
 		h.Add(uint64(f.tag))
 		h.Add(f.floor)
 	}
-	for _, log := range w.former {
-		h.AddInt(len(log))
-		for _, at := range log {
+	for _, f := range w.former {
+		h.Add(1 + uint64(names[f.server]))
+		h.AddInt(len(f.log))
+		for _, at := range f.log {
 			h.Add(at.Index)
 			h.Add(at.Term)
 		}

@@ -74,14 +74,11 @@ func (w *exWorld) committed(i int, e Entry) {
 			w.complete(j, e.Index)
 		}
 	}
-	holders := 0
+	holders := 0 // servers: one that lost a disk counts once
 	for j := range w.bounds.servers {
-		if w.nodes[j].disk.holds(e.Index, e.Term) {
-			holders++
-		}
-	}
-	for _, log := range w.former {
-		if slices.Contains(log, position{e.Index, e.Term}) {
+		if w.nodes[j].disk.holds(e.Index, e.Term) || slices.ContainsFunc(w.former, func(f exFormer) bool {
+			return f.server == j && slices.Contains(f.log, position{e.Index, e.Term})
+		}) {
 			holders++
 		}
 	}
@@ -242,7 +239,7 @@ func (w *exWorld) judgeEnd() error {
 	}
 	l := w.nodes[leader].core
 	if l.role != Leader {
-		return nil // the bounds allow no more campaigns
+		return w.judgeNoLeader(l.currentTerm)
 	}
 	stuck := func(format string, args ...any) error {
 		return fmt.Errorf("stuck: nothing can happen any more, and %s", fmt.Sprintf(format, args...))
@@ -266,6 +263,30 @@ func (w *exWorld) judgeEnd() error {
 	}
 	if len(w.floors) > 0 && l.committedInTerm() { // before that none may end (§8), and Config.Noop is there for it
 		return stuck("%d reads have not ended", len(w.floors))
+	}
+	return nil
+}
+
+// judgeNoLeader looks at an end at which nobody leads the latest term: the bounds allow no
+// more campaigns. If no answer can have been lost, nobody stands there who has the votes of a
+// majority on their disks.
+func (w *exWorld) judgeNoLeader(term uint64) error {
+	if b := &w.bounds.limit; b.losses > 0 || b.cuts > 0 || b.wipes > 0 || b.checks > 0 {
+		return nil
+	}
+	for i := range w.bounds.servers {
+		if r := w.nodes[i].core; r.role != Candidate || r.currentTerm != term {
+			continue
+		}
+		votes := 0
+		for j := range w.bounds.servers {
+			if disk := &w.nodes[j].disk; disk.Term == term && disk.VotedFor == w.bounds.ids[i] {
+				votes++
+			}
+		}
+		if 2*votes > w.bounds.servers {
+			return fmt.Errorf("stuck: nothing can happen any more, and %s, which has the votes of %d servers in term %d, does not lead", w.bounds.ids[i], votes, term)
+		}
 	}
 	return nil
 }

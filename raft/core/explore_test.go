@@ -98,16 +98,23 @@ func TestExplore(t *testing.T) {
 			continue
 		}
 		t.Run(strings.ReplaceAll(e.bounds.name, " ", "_"), func(t *testing.T) {
-			begun := cpuTime()
+			begun, limited := cpuTime(), false
 			r := explore.Search(newExWorld(e.bounds), explore.Options[*exWorld, exAction]{
 				States: mostStates(counts[e.bounds.name]),
-				Stop:   func() bool { return *exploreLimit > 0 && cpuTime()-begun > *exploreLimit },
+				Stop: func() bool {
+					limited = *exploreLimit > 0 && cpuTime()-begun > *exploreLimit
+					return limited
+				},
 			})
 			t.Logf("%s: %v, %.1f s", e.bounds.name, &r, (cpuTime() - begun).Seconds())
 			switch got := countsOf(&r); {
 			case r.Broken != nil:
 				found(t, e.bounds, &r)
-			case *exploreBare, !r.Complete && *exploreLimit > 0:
+			case *exploreBare:
+			case !r.Complete && limited:
+				t.Skipf("NOT COMPLETE: stopped after %v of the processor; nothing was found in %d states", *exploreLimit, r.States)
+			case !r.Complete:
+				t.Errorf("%s: more states than the table has, and no end: stopped at %d; the table has %q", e.bounds.name, r.States, counts[e.bounds.name])
 			case *exploreRenew:
 				counts[e.bounds.name] = got
 			case counts[e.bounds.name] != got:

@@ -73,15 +73,21 @@ type exWorld struct {
 	nodes   [maxServers]*exNode
 	flight  []*exItem // messages on their way, in the order in which they left
 	left    budget
-	leaders [8]uint8     // leaders[t] is 1 + the place of the leader of term t; 0 if there was none
-	chosen  []exChoice   // chosen[i] was committed at index i+1
-	floors  []exFloor    // reads that have not ended, and what they must see
-	former  [][]position // logs of disks that were lost: they may have been counted
-	serial  uint32       // of the last message that was made
-	fault   error        // the promise that the step to this world broke
+	leaders [8]uint8   // leaders[t] is 1 + the place of the leader of term t; 0 if there was none
+	chosen  []exChoice // chosen[i] was committed at index i+1
+	floors  []exFloor  // reads that have not ended, and what they must see
+	former  []exFormer // disks that were lost: what they held may have been counted
+	serial  uint32     // of the last message that was made
+	fault   error      // the promise that the step to this world broke
 
 	owned [maxServers]bool  // nodes made for this world, while it is being made
 	saves [maxServers]uint8 // writes saved on the last step
+}
+
+// exFormer is a disk that a server has lost.
+type exFormer struct {
+	server int
+	log    []position
 }
 
 // exBounds are bounds and what follows from them.

@@ -49,6 +49,8 @@ var clientMutants = []mutant{
 		oracles: []string{"test ./client TestAnOldServer"},
 		hangs:   true,
 	},
+	inFile("TX51", "a range without an end is deleted unasked", "client/txn.go",
+		"\tcase !bounded && !d.everything:\n", "\tcase !bounded && d.everything:\n", "test ./kvserver/clerkd TestTransactionsOfClerks"),
 	inFile("MI1", "a mirror shows a state that is older than what it has shown", "client/mirror.go",
 		"r.next.revision >= r.shown.revision {", "r.next.revision+1<<40 >= r.shown.revision {", "test ./client TestAMirrorIs", "test ./client TestReplica"),
 	inFile("MI2", "a mirror forgets what it shows when it is told to read anew", "client/mirror.go",

@@ -2,6 +2,8 @@ package main
 
 // The program (cmd/raftkv).
 var raftkvMutants = []mutant{
+	inFile("WE1", "a value that no variable can hold is put into one", "cmd/raftkv/watch.go",
+		"len(v) <= maxVariable && !", "!", "test ./cmd/raftkv TestACommandOfAWatch"),
 	inTests("HO13", "TestDoubtfulAddresses", "a loopback address is given to other machines without a word", "cmd/raftkv/internal/address/doubtful.go",
 		"if remote > 0 && isLoopback(clients) {", "if remote < 0 && isLoopback(clients) {"),
 	{

@@ -383,6 +383,29 @@ func TestThePageLosesNoUpdate(t *testing.T) {
 	}
 }
 
+// Goal: a part of the page that cannot be shown is said to be one, does not look like a node that
+// is gone, and ends nothing: the page goes on.
+// Method: what the cards stand in cannot be found for a while.
+func TestAMistakeOfThePageEndsNothing(t *testing.T) {
+	program := chromium(t)
+	n := cluster.Start(t, 1).Nodes[0]
+	p := startBrowser(t, program).open()
+	p.size(1280, 800, "light")
+	p.do("Page.navigate", map[string]any{"url": "http://" + n.HTTP + "/ui/"})
+	p.await(`document.getElementById("headline").className === "good" && document.getElementById("cards").children.length > 0`)
+	p.run(`window.found = document.getElementById.bind(document);
+		found("cards").replaceChildren();
+		document.getElementById = (id) => { if (id === "cards") throw new Error("planted"); return found(id); }`, nil)
+	p.await(`!found("mistake").hidden && found("mistake").innerText.includes("planted")`)
+	var headline string
+	p.run(`found("headline").className`, &headline)
+	if headline != "good" {
+		t.Errorf("beside a mistake of the page the headline is %q", headline)
+	}
+	p.run(`document.getElementById = window.found`, nil)
+	p.await(`document.getElementById("cards").children.length > 0`)
+}
+
 // Goal: while identities are enforced the page is there, asks for a token, works with it, and
 // forgets it with its tab.
 // Method: a node with a viewer; the page without a token, with a wrong one, with the right

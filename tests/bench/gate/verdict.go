@@ -37,7 +37,7 @@ func (r Round) ratio() float64 { return r.Now / math.Sqrt(r.Base*r.Second) }
 type Verdict struct {
 	Ratio  float64 // the median: 1.08 is eight percent more
 	Chance float64 // see the constant; 1 if there is no difference at all
-	Noise  float64 // what the earlier program differs from itself by, a ratio of at least 1
+	Noise  float64 // what the earlier program differs from itself by, or how far it wavers, a ratio of at least 1
 	Word   Word
 }
 
@@ -48,8 +48,9 @@ func (v Verdict) String() string {
 
 // Judge decides on a quantity that may grow by limit, 0.05 for five percent. It is worse if
 // the median of the ratios is above that and the rounds agree so far that luck is not the
-// reason. If the earlier program differs from itself by more than half the limit, the
-// machine is too restless for either word. There must be 1 to 20 rounds, and no figure may
+// reason. If the earlier program differs from itself by more than half the limit, or wavers
+// so much that the rounds cannot say, the machine is too restless for either word, unless the
+// difference is far beyond that. There must be 1 to 20 rounds, and no figure may
 // be 0 or less.
 func Judge(limit float64, rounds []Round) (v Verdict, err error) {
 	if len(rounds) == 0 || len(rounds) > mostRounds {
@@ -63,14 +64,27 @@ func Judge(limit float64, rounds []Round) (v Verdict, err error) {
 		ratios = append(ratios, math.Log(r.ratio()))
 		same = append(same, math.Log(r.Second/r.Base))
 	}
-	v = Verdict{Ratio: math.Exp(median(ratios)), Chance: chance(ratios), Noise: math.Exp(math.Abs(median(same))), Word: Holds}
-	switch {
-	case v.Noise > 1+limit/2:
-		v.Word = CannotTell
-	case v.Ratio > 1+limit && v.Chance < Chance:
+	v = Verdict{Ratio: math.Exp(median(ratios)), Chance: chance(ratios), Noise: math.Exp(max(math.Abs(median(same)), wavering(same))), Word: Holds}
+	restless := v.Noise > 1+limit/2
+	switch worse := v.Ratio > 1+limit && v.Chance < Chance; {
+	case worse && (!restless || v.Ratio > (1+limit)*v.Noise*v.Noise):
 		v.Word = Worse
+	case restless:
+		v.Word = CannotTell
 	}
 	return v, nil
+}
+
+// wavering returns the standard error of the median of some values, by their median distance
+// from it, which a few far values do not move.
+func wavering(values []float64) float64 {
+	middle := median(values)
+	var apart []float64
+	for _, v := range values {
+		apart = append(apart, math.Abs(v-middle))
+	}
+	const ofSigma, ofMedian = 1.4826, 1.2533 // for values that are distributed normally
+	return ofSigma * ofMedian * median(apart) / math.Sqrt(float64(len(values)))
 }
 
 // chance returns the share of all signs of the values under which their sum is at least as

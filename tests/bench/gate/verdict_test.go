@@ -65,6 +65,8 @@ func TestWhatIsNotJudged(t *testing.T) {
 		{"too few rounds to say", same(1.1, 1.1, 1.1, 1.1, 1.1, 1.1), Holds, 1. / 64},
 		{"less", same(0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9), Holds, 1},
 		{"a restless machine", []Round{{1.1, 1, 1.03}, {1.1, 1, 1.03}, {1.1, 1, 1.03}, {1.1, 1, 1.03}, {1.1, 1, 1.03}, {1.1, 1, 1.03}, {1.1, 1, 1.03}, {1.1, 1, 1.03}}, CannotTell, 1. / 256},
+		{"a machine that wavers", []Round{{1, 1, 1.2}, {1, 1, 0.8}, {1, 1, 1.15}, {1, 1, 0.9}, {1, 1, 1.1}, {1, 1, 0.85}, {1, 1, 1.2}, {1, 1, 0.9}}, CannotTell, 0.5},
+		{"half as much again on a machine that wavers", []Round{{1.5, 1, 1.2}, {1.5, 1, 0.8}, {1.5, 1, 1.15}, {1.5, 1, 0.9}, {1.5, 1, 1.1}, {1.5, 1, 0.85}, {1.5, 1, 1.2}, {1.5, 1, 0.9}}, Worse, 1. / 256},
 	} {
 		v, err := Judge(0.05, test.rounds)
 		if err != nil || v.Word != test.want || math.Abs(v.Chance-test.chance) > 0.05 {

@@ -77,6 +77,7 @@ var coordRows = []coordRow{
 	{name: "keys", measure: manyKeys},
 	{name: "idle", measure: idle, fresh: true},
 	{name: "catchup", measure: catchUp},
+	{name: "stalled", measure: besideStalled},
 	{name: "txn", measure: transactions},
 	{name: "lock-one", measure: handOverOne},
 	{name: "lock-many", measure: handOverMany},

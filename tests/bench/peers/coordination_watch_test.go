@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -255,13 +256,11 @@ func settled(ctx context.Context, c coordinator, s size) (sum float64, err error
 	return sum, nil
 }
 
-// catchUp makes changes, and then a watch that begins before the first of them.
-func catchUp(ctx context.Context, c coordinator, s size) ([]figure, error) {
-	p, revision, err := start(ctx, c, namespace("catchup"), 10_000)
-	if err != nil {
-		return nil, err
+// changed makes the changes that a watch has to catch up with.
+func changed(ctx context.Context, c coordinator, row string, s size) (p *puts, revision int64, err error) {
+	if p, revision, err = start(ctx, c, namespace(row), 10_000); err != nil {
+		return nil, 0, err
 	}
-	defer p.to.close()
 	value := slices.Repeat([]byte{'v'}, rod.ValueBytes)
 	err = inParallel(ctx, 1024, s.behind, func(ctx context.Context, i int) error {
 		if failure := p.Do(ctx, i, bench.Put, "", value); failure != "" {
@@ -270,8 +269,87 @@ func catchUp(ctx context.Context, c coordinator, s size) ([]figure, error) {
 		return nil
 	})
 	if err != nil {
+		p.to.close()
+		return nil, 0, err
+	}
+	return p, revision, nil
+}
+
+// besideStalled puts at a fixed rate, first alone, then beside 100 watches that have all
+// changes to catch up with, and 100 more that take nothing of what they are brought.
+func besideStalled(ctx context.Context, c coordinator, s size) ([]figure, error) {
+	p, revision, err := changed(ctx, c, "stalled", s)
+	if err != nil {
 		return nil, err
 	}
+	defer p.to.close()
+	load := bench.Config{Clients: 16, Warmup: s.warmup, Duration: s.duration, Rate: s.keyRate}
+	alone, err := run(ctx, c, load, p)
+	if err != nil {
+		return nil, err
+	}
+	before, err := settled(ctx, c, s)
+	if err != nil {
+		return nil, err
+	}
+	conns, err := connectAll(ctx, c, 2*watchConns)
+	if err != nil {
+		return nil, err
+	}
+	defer conns.close()
+	watching, end := context.WithCancel(ctx)
+	var opening sync.WaitGroup
+	defer opening.Wait()
+	defer end()
+	var came, stalled atomic.Int64
+	for i := range 2 * behindWatches {
+		opening.Go(func() { // those that take nothing never come into place, and all end with the row
+			_ = conns.of(i).watch(watching, selection{p.prefix, true, revision}, func(e event) {
+				switch {
+				case e.err != nil:
+				case i%2 == 0:
+					stalled.Add(1)
+					<-watching.Done()
+				default:
+					came.Add(1)
+				}
+			})
+		})
+	}
+	beside, err := run(ctx, c, load, p)
+	if err != nil {
+		return nil, err
+	}
+	if came.Load() == 0 || stalled.Load() == 0 {
+		return nil, fmt.Errorf("void: %d events came, and %d watches stalled", came.Load(), stalled.Load())
+	}
+	grown := -before
+	for _, pid := range c.PIDs() {
+		bytes, err := rod.Resident(pid)
+		if err != nil {
+			return nil, err
+		}
+		grown += bytes
+	}
+	return []figure{
+		{"put-p99", milliseconds, ms(beside.p99)},
+		{"put-p99-alone", milliseconds, ms(alone.p99)},
+		{"put-p99-of-alone", ratio, float64(beside.p99) / float64(alone.p99)},
+		{"growth", megabytes, grown / (1 << 20)},
+		{"events", perSecond, float64(came.Load()) / (s.warmup + s.duration).Seconds()},
+	}, nil
+}
+
+// behindWatches is how many watches have to catch up, and how many stall, in besideStalled.
+const behindWatches = 100
+
+// catchUp makes changes, and then a watch that begins before the first of them.
+func catchUp(ctx context.Context, c coordinator, s size) ([]figure, error) {
+	p, revision, err := changed(ctx, c, "catchup", s)
+	if err != nil {
+		return nil, err
+	}
+	defer p.to.close()
 	begun := time.Now()
 	a, err := gather(ctx, c, 1, 1, nil, func(int) selection { return selection{p.prefix, true, revision} })
 	if err != nil {

@@ -48,6 +48,22 @@ function headline(level, text, more) {
   document.title = `${sign} raftkv ${state.overview ? state.overview.cluster : ""}`;
 }
 
+/**
+ * safely returns a function that shows something, and says so where that fails: a mistake of one
+ * part of the page neither ends the others nor looks like a node that is gone.
+ */
+function safely(show) {
+  return (...args) => {
+    try {
+      show(...args);
+    } catch (error) {
+      setText(byId("mistake"), `A part of this page could not be shown (${error.message}). That is a mistake of raftkv; the rest goes on.`);
+      byId("mistake").hidden = false;
+      console.error(error);
+    }
+  };
+}
+
 /** shown takes an overview and shows it. */
 function shown(overview) {
   state.overview = overview;
@@ -67,9 +83,9 @@ function failed(error) {
 }
 
 function draw() {
-  load.sample(state.failures || state.refused ? null : state.overview);
-  render();
-  if (state.view !== "cluster") views[state.view].update?.();
+  safely(() => load.sample(state.failures || state.refused ? null : state.overview))();
+  safely(render)();
+  if (state.view !== "cluster") safely(() => views[state.view].update?.())();
 }
 
 const rest = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -81,7 +97,7 @@ async function follow() {
     if (document.hidden) await new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
     [stream.stop, stream.heard] = [new AbortController(), Date.now()];
     try {
-      await events("/v1/events", stream.id, stream.stop.signal, told);
+      await events("/v1/events", stream.id, stream.stop.signal, safely(told));
     } catch (error) {
       if (error instanceof Gone) state.failures++;
       else if (!(error instanceof Refusal)) throw error;
@@ -89,7 +105,7 @@ async function follow() {
     }
     stream.open = false;
     if (document.hidden) continue;
-    await askJSON("/v1/overview", { timeout: 3000 }).then(shown, failed);
+    await askJSON("/v1/overview", { timeout: 3000 }).then(safely(shown), failed);
     await rest(pause);
   }
 }
