@@ -460,3 +460,21 @@ func TestTheEndThatIsCommonFlaps(t *testing.T) {
 	wantTold(t, toldOf(t, breaks("n1", "n2", false)), []string{"flapping (certain, [n1 n2])"}, nil)
 	wantTold(t, toldOf(t, breaks("n1", "n3", true)+breaks("n2", "n3", true)), nil, []string{"flapping"})
 }
+
+// Goal (I1): a follower that is cut off soon after it came back is told of twice.
+// Method: n3 is killed and comes back; ten seconds later it and the others lose each other.
+func TestACutBehindAReturnIsTold(t *testing.T) {
+	wantTold(t, toldOf(t, `
+n1 10s ended closed_by_peer peer=n3
+n2 10s ended closed_by_peer peer=n3
+n1 10.1s unreachable nobody_listens peer=n3
+n3 12s started
+n3 12.1s connected peer=n1 a=1
+n1 12.1s connected peer=n3 a=2
+n2 12.1s connected peer=n3 a=2
+n1 22s unreachable no_answer peer=n3
+n2 22s unreachable no_answer peer=n3
+n3 22s unreachable no_answer peer=n1
+n3 22.1s unreachable no_answer peer=n2
+`), []string{"node_ended (certain, [n3])", "node_cut_off (likely, [n3])"}, nil)
+}

@@ -114,14 +114,14 @@ func (t *teller) tellCutOff(node string, lost []int) {
 	if slices.ContainsFunc(t.members(from), func(member string) bool { return !by[member] }) {
 		return
 	}
+	if t.toldCut(node, from, to) {
+		return
+	}
 	for _, i := range t.all(from-10*second, from, func(e *event) bool {
 		return (e.node == node || e.peer == node) && (e.Why == recorder.CallTimeout || e.Why == recorder.HostSilent || e.Why == recorder.Stalled)
 	}, recorder.Ended) {
 		from = min(from, t.events[i].at)
 		lost = append(lost, i)
-	}
-	if t.toldCut(node, from, to) {
-		return
 	}
 	t.away = append(t.away, absence{node: node, why: cutOff, from: from, to: to})
 	s := Story{Kind: NodeCutOff, Culprits: []string{node}, Certainty: Likely}
@@ -132,7 +132,10 @@ func (t *teller) tellCutOff(node string, lost []int) {
 // toldCut reports whether a story has told of a leader that was cut off, or of a node that
 // was away, at a time, so that what a node could not reach says nothing new.
 func (t *teller) toldCut(node string, from, to int64) bool {
-	return t.toldAway(node, from) || slices.ContainsFunc(t.stories, func(s Story) bool {
+	away := slices.ContainsFunc(t.away, func(a absence) bool {
+		return a.node == node && from >= a.from-second && (a.to == 0 || from <= a.to+2*second)
+	})
+	return away || slices.ContainsFunc(t.stories, func(s Story) bool {
 		near := s.From*millisecond <= to && s.To*millisecond >= from-10*second
 		return near && s.Kind == LeaderCutOff && (len(s.Culprits) == 0 || slices.Contains(s.Culprits, node))
 	})
