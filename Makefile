@@ -49,6 +49,7 @@ campaign.strays       = ./tests/system -timeout 60m -run 'TestAStrayNodeEndsNobo
 campaign.descriptors  = ./tests/system -timeout 30m -run TestIdleClientsTakeNoDescriptor -args -descriptors
 campaign.explain      = ./cmd/raftkv/internal/stage -timeout 120m -run TestBlindIncidents -args -blind $(or $(N),200) -blind.seed $(or $(SEED),1)
 campaign.quiet        = ./cmd/raftkv/internal/stage -timeout 120m -run TestAQuietTime -args -blind.quiet $(or $(FOR),1h)
+campaign.recorder-cost = ./cmd/raftkv/internal/host -timeout 60m -run TestRecorderCost -args -cost.pairs $(or $(PAIRS),60)
 campaign.metrics-cost = ./cmd/raftkv/internal/host -timeout 60m -run TestMetricsCost -args -cost.pairs $(or $(PAIRS),200)
 campaign.crash        = ./raft/wal -timeout 20m -run 'PowerCuts|CrashBetween|CrashInInitialize' -args -power-cuts $(or $(CUTS),200000) -every-boundary -seed $(or $(SEED),1)
 campaign.damage       = ./raft/wal -timeout 20m -run 'TestEvery(FlippedBit|Cut|MixUp)' -args -every-bit
