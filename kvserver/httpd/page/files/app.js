@@ -59,7 +59,6 @@ function safely(show) {
     } catch (error) {
       setText(byId("mistake"), `A part of this page could not be shown (${error.message}). That is a mistake of raftkv; the rest goes on.`);
       byId("mistake").hidden = false;
-      console.error(error);
     }
   };
 }
