@@ -16,6 +16,8 @@ type Txn struct {
 	clerk *Clerk
 	ctx   context.Context
 	txn   txn.Txn
+	// unasked: an operation deletes a range without an end, and nobody has said Everything.
+	unasked bool
 }
 
 // Txn begins a transaction: compares, and two branches of operations, of which one is
@@ -39,19 +41,20 @@ func (t *Txn) If(compares ...Compare) *Txn {
 
 // Then adds operations to the branch that is taken if all compares hold.
 func (t *Txn) Then(ops ...Op) *Txn {
-	t.txn.Then = appendOps(t.txn.Then, ops)
+	t.txn.Then = t.appendOps(t.txn.Then, ops)
 	return t
 }
 
 // Else adds operations to the branch that is taken if a compare does not hold.
 func (t *Txn) Else(ops ...Op) *Txn {
-	t.txn.Else = appendOps(t.txn.Else, ops)
+	t.txn.Else = t.appendOps(t.txn.Else, ops)
 	return t
 }
 
-func appendOps(to []txn.Op, ops []Op) []txn.Op {
+func (t *Txn) appendOps(to []txn.Op, ops []Op) []txn.Op {
 	for _, o := range ops {
 		to = append(to, o.op)
+		t.unasked = t.unasked || o.unasked
 	}
 	return to
 }
@@ -63,7 +66,7 @@ func (t *Txn) Parse(text []byte) error {
 	if err != nil {
 		return invalid("%s", txn.Sentence(err))
 	}
-	t.txn = *parsed
+	t.txn, t.unasked = *parsed, false
 	return nil
 }
 
@@ -73,6 +76,9 @@ func (t *Txn) Parse(text []byte) error {
 func (t *Txn) Commit() (TxnResult, error) {
 	if err := t.txn.Check(); err != nil {
 		return TxnResult{}, invalid("%s", txn.Sentence(err))
+	}
+	if t.unasked {
+		return TxnResult{}, invalid("an operation would delete all keys from one to the last; say Everything of it if that is meant")
 	}
 	body := t.txn.Body(clerkwire.MaxTxnResultBytes)
 	done, err := t.clerk.many(t.ctx, clerkwire.KindTxn, clerkwire.Txn{Body: body}, !t.txn.Writes())
@@ -266,43 +272,58 @@ func (c Compare) Greater() Compare {
 }
 
 // Op is one operation of a transaction.
-type Op struct{ op txn.Op }
+type Op struct {
+	op      txn.Op
+	unasked bool // it deletes a range without an end, and nobody has said Everything
+}
 
 // OpPut sets the value of a key.
 func OpPut(key string, value []byte) Op {
-	return Op{txn.Op{Kind: txn.Put, Span: txn.Key(key), Value: value}}
+	return Op{op: txn.Op{Kind: txn.Put, Span: txn.Key(key), Value: value}}
 }
 
 // OpAppend adds to the end of a key's value.
 func OpAppend(key string, value []byte) Op {
-	return Op{txn.Op{Kind: txn.Append, Span: txn.Key(key), Value: value}}
+	return Op{op: txn.Op{Kind: txn.Append, Span: txn.Key(key), Value: value}}
 }
 
 // OpDelete removes a key.
-func OpDelete(key string) Op { return Op{txn.Op{Kind: txn.Delete, Span: txn.Key(key)}} }
+func OpDelete(key string) Op { return Op{op: txn.Op{Kind: txn.Delete, Span: txn.Key(key)}} }
 
-// OpDeletePrefix removes all keys that begin with a prefix.
+// OpDeletePrefix removes all keys that begin with a prefix. An empty one needs Everything.
 func OpDeletePrefix(prefix string) Op {
-	return Op{txn.Op{Kind: txn.Delete, Span: txn.Prefix(prefix)}}
+	return deleteOp(txn.Prefix(prefix))
 }
 
-// OpDeleteRange removes the keys from one on that are less than to; an empty to is no end.
+// OpDeleteRange removes the keys from one on that are less than to; an empty to is no end, and
+// needs Everything.
 func OpDeleteRange(from, to string) Op {
-	return Op{txn.Op{Kind: txn.Delete, Span: txn.Range(from, to)}}
+	return deleteOp(txn.Range(from, to))
+}
+
+func deleteOp(s txn.Span) Op {
+	return Op{op: txn.Op{Kind: txn.Delete, Span: s}, unasked: s.IsOpen()}
+}
+
+// Everything says of OpDeletePrefix and OpDeleteRange that a range without an end is meant.
+// Without it the transaction is refused, since an empty prefix is easily a slip.
+func (o Op) Everything() Op {
+	o.unasked = false
+	return o
 }
 
 // OpGet reads a key.
-func OpGet(key string) Op { return Op{txn.Op{Kind: txn.Get, Span: txn.Key(key)}} }
+func OpGet(key string) Op { return Op{op: txn.Op{Kind: txn.Get, Span: txn.Key(key)}} }
 
 // OpList reads the keys that begin with a prefix, up to a number of them; 0: all.
 func OpList(prefix string, limit int) Op {
-	return Op{txn.Op{Kind: txn.List, Span: txn.Prefix(prefix), Limit: uint64(max(limit, 0))}}
+	return Op{op: txn.Op{Kind: txn.List, Span: txn.Prefix(prefix), Limit: uint64(max(limit, 0))}}
 }
 
 // OpListRange reads the keys from one on that are less than to, up to a number of them; 0:
 // all. An empty to is no end.
 func OpListRange(from, to string, limit int) Op {
-	return Op{txn.Op{Kind: txn.List, Span: txn.Range(from, to), Limit: uint64(max(limit, 0))}}
+	return Op{op: txn.Op{Kind: txn.List, Span: txn.Range(from, to), Limit: uint64(max(limit, 0))}}
 }
 
 // WithoutValues makes an OpList read keys only.
@@ -333,7 +354,7 @@ func (o Op) KeepValue() Op {
 // as it was before the first operation of all.
 func OpTxn(compares []Compare, then, otherwise []Op) Op {
 	nested := (&Txn{}).If(compares...).Then(then...).Else(otherwise...)
-	return Op{txn.Op{Kind: txn.Nested, Txn: &nested.txn}}
+	return Op{op: txn.Op{Kind: txn.Nested, Txn: &nested.txn}, unasked: nested.unasked}
 }
 
 // OpTouch gives a key another end, ttl from now, as Touch does.

@@ -39,7 +39,7 @@ first=$pid
 wait_for a 1 # so that it leads before b stands
 stand b
 wait_for a 3
-kill -9 "$first" # and the system ends its job with it
+kill -9 "$first" # and Linux ends its job with it, though not what that has started
 wait_for b 3
 # Tokens rise, so the job could refuse to run behind a later leader.
 if ! sort -c -n -k 2 "$dir/runs"; then

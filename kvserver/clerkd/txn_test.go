@@ -82,6 +82,11 @@ func TestTransactionsOfClerks(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		}
+		for _, o := range []client.Op{client.OpDeletePrefix(""), client.OpDeleteRange("x", ""), client.OpTxn(nil, []client.Op{client.OpDeletePrefix("")}, nil)} {
+			if _, err := c.Txn(ctx).Then(o).Commit(); !errors.Is(err, client.ErrInvalid) || !strings.Contains(err.Error(), "say Everything") {
+				t.Errorf("%v", err)
+			}
+		}
 		if d, err := c.DeleteRange(ctx, "k/", "k/4"); err != nil || d.Deleted != 2 || d.More || d.Revision != 10 {
 			t.Errorf("%+v, %v", d, err)
 		}

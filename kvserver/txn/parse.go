@@ -27,7 +27,7 @@ func Parse(text []byte) (*Txn, error) {
 	d.DisallowUnknownFields()
 	var j txnJSON
 	if err := d.Decode(&j); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, plain(err))
 	}
 	t, err := j.txn("", 1)
 	if err == nil {
@@ -37,6 +37,20 @@ func Parse(text []byte) (*Txn, error) {
 		return nil, err
 	}
 	return t, nil
+}
+
+// plain says what is wrong with a text of JSON in the words of JSON.
+func plain(err error) error {
+	var other *json.UnmarshalTypeError
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("the text ends before its JSON does")
+	case errors.As(err, &other) && other.Field == "":
+		return fmt.Errorf("it must be an object, and is of the type %s", other.Value)
+	case errors.As(err, &other):
+		return fmt.Errorf("%q must not be of the type %s", other.Field, other.Value)
+	}
+	return err
 }
 
 // Sentence returns what an error of Check or Parse says, without the name of the package.
@@ -199,6 +213,7 @@ type opJSON struct {
 	TTL       *string `json:"ttl"`
 	Lease     *int64  `json:"lease"`
 	KeepLease bool    `json:"keep_lease"`
+	All       bool    `json:"all"`
 	txnJSON
 }
 
@@ -239,8 +254,16 @@ func (j *opJSON) op(at string, depth int) (o Op, err error) {
 	if j.If != nil || j.Then != nil || j.Else != nil {
 		return o, errors.New("if, then and else go with the operation txn")
 	}
-	o.Span, err = j.span()
-	return o, err
+	if o.Span, err = j.span(); err != nil {
+		return o, err
+	}
+	switch open := kind == Delete && o.IsOpen(); {
+	case open && !j.All:
+		return o, fmt.Errorf(`this would delete all keys from %.40q to the last; add "all": true if that is meant`, o.From)
+	case j.All && !open:
+		return o, errors.New(`"all" goes with the delete of a range without an end`)
+	}
+	return o, nil
 }
 
 // tie returns how long the key is to live.
@@ -304,7 +327,7 @@ func branchOf(from []opJSON, at string, depth int) (ops []Op, err error) {
 var names = []string{
 	"if", "then", "else", "key", "key_base64", "prefix", "prefix_base64", "from", "from_base64", "to", "to_base64",
 	"revision", "version", "created", "value", "text", "exists", "absent", "count", "not_newer_than", "is", "not", "lock", "lock_base64", "token",
-	"op", "keep_value", "prev", "limit", "keys_only", "count_only", "ttl", "lease", "keep_lease",
+	"op", "keep_value", "prev", "limit", "keys_only", "count_only", "ttl", "lease", "keep_lease", "all",
 }
 
 // checkText refuses what encoding/json would take in another meaning: text that is no
@@ -319,7 +342,7 @@ func checkText(text []byte) error {
 	for begun := false; !begun || len(objects) > 0; begun = true {
 		token, err := d.Token()
 		if err != nil {
-			return fmt.Errorf("%w: %w", ErrMalformed, err)
+			return fmt.Errorf("%w: %w", ErrMalformed, plain(err))
 		}
 		switch delim, _ := token.(json.Delim); delim {
 		case '{':
@@ -354,7 +377,7 @@ func takeName(d *json.Decoder, objects []map[string]bool) error {
 	}
 	token, err := d.Token()
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrMalformed, err)
+		return fmt.Errorf("%w: %w", ErrMalformed, plain(err))
 	}
 	name, seen := token.(string), objects[len(objects)-1]
 	switch {

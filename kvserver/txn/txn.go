@@ -44,6 +44,9 @@ type Span struct {
 	From, To string
 }
 
+// IsOpen reports whether the span is a range without an end.
+func (s *Span) IsOpen() bool { return s.Range && s.To == "" }
+
 // Key returns the span of one key.
 func Key(key string) Span { return Span{From: key} }
 

@@ -100,7 +100,7 @@ func recoded(t *testing.T, x *Txn) *Txn {
 // Goal (T4): compares of nested transactions do not see the operations before them
 // (planted bug 16), and operations do. Method: one transaction with both.
 func TestNestedComparesSeeTheStateBefore(t *testing.T) {
-	x, err := Parse([]byte(`{"then":[{"op":"delete","prefix":""},{"op":"put","key":"a","text":"new"},
+	x, err := Parse([]byte(`{"then":[{"op":"delete","prefix":"","all":true},{"op":"put","key":"a","text":"new"},
 		{"op":"txn","if":[{"key":"a","revision":5},{"prefix":"","count":4}],"then":[{"op":"list","prefix":""},{"op":"txn","if":[{"key":"a","text":"new"}],"else":[{"op":"get","key":"a"}]}]}]}`))
 	if err != nil {
 		t.Fatal(err)
@@ -350,4 +350,28 @@ func (t *Txn) plain() *Txn {
 		return true
 	})
 	return &Txn{If: t.If}
+}
+
+// Goal: a transaction deletes a range without an end only if it says so, at any depth, and what
+// cannot be read is called what it is.
+// Method: texts that are refused and taken.
+func TestARangeWithoutAnEndIsDeletedOnlyByName(t *testing.T) {
+	for text, says := range map[string]string{
+		`{"then":[{"op":"delete","prefix":""}]}`:                       `add "all": true`,
+		`{"else":[{"op":"delete","from":"n/2"}]}`:                      `all keys from "n/2" to the last`,
+		`{"then":[{"op":"txn","then":[{"op":"delete","prefix":""}]}]}`: `add "all": true`,
+		`{"then":[{"op":"delete","prefix":"a","all":true}]}`:           `goes with the delete of a range without an end`,
+		`{"then":[{"op":"list","prefix":"","all":true}]}`:              `goes with the delete of a range without an end`,
+		``: "the text ends before its JSON does",
+		`{"then":[{"op":"put","key":"k","text":"v","ttl":5}]}`: `must not be of the type number`,
+		`[]`: `must be an object`,
+		`{"then":[{"op":"delete","prefix":"","all":true}]}`:                       "",
+		`{"then":[{"op":"delete","from":"n/2","all":true}]}`:                      "",
+		`{"then":[{"op":"delete","prefix":"a"},{"op":"delete","to":"b"}]}`:        "",
+		`{"then":[{"op":"txn","then":[{"op":"delete","prefix":"","all":true}]}]}`: "",
+	} {
+		if _, err := Parse([]byte(text)); (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, want %q", text, err, says)
+		}
+	}
 }

@@ -275,8 +275,9 @@ func changed(ctx context.Context, c coordinator, row string, s size) (p *puts, r
 	return p, revision, nil
 }
 
-// besideStalled puts at a fixed rate, first alone, then beside 100 watches that have all
-// changes to catch up with, and 100 more that take nothing of what they are brought.
+// besideStalled puts at a fixed rate, first alone, then beside watches that take nothing of
+// what they are brought and are far behind, and a few that catch up. More of these would use
+// up both processors in this process, and the puts would wait for that.
 func besideStalled(ctx context.Context, c coordinator, s size) ([]figure, error) {
 	p, revision, err := changed(ctx, c, "stalled", s)
 	if err != nil {
@@ -302,12 +303,12 @@ func besideStalled(ctx context.Context, c coordinator, s size) ([]figure, error)
 	defer opening.Wait()
 	defer end()
 	var came, stalled atomic.Int64
-	for i := range 2 * behindWatches {
+	for i := range stalledWatches + behindWatches {
 		opening.Go(func() { // those that take nothing never come into place, and all end with the row
 			_ = conns.of(i).watch(watching, selection{p.prefix, true, revision}, func(e event) {
 				switch {
 				case e.err != nil:
-				case i%2 == 0:
+				case i < stalledWatches:
 					stalled.Add(1)
 					<-watching.Done()
 				default:
@@ -340,8 +341,9 @@ func besideStalled(ctx context.Context, c coordinator, s size) ([]figure, error)
 	}, nil
 }
 
-// behindWatches is how many watches have to catch up, and how many stall, in besideStalled.
-const behindWatches = 100
+// stalledWatches is how many watches stall in besideStalled, and behindWatches how many have to
+// catch up.
+const stalledWatches, behindWatches = 100, 2
 
 // catchUp makes changes, and then a watch that begins before the first of them.
 func catchUp(ctx context.Context, c coordinator, s size) ([]figure, error) {

@@ -98,7 +98,7 @@ func run(ctx context.Context, clerk *client.Clerk, text []byte, out io.Writer) e
 		return err
 	}
 	if !r.Succeeded {
-		return exit.With(exit.ElseBranch, fmt.Errorf("compare %d did not hold: the else branch was done", r.Failed))
+		return exit.With(exit.ElseBranch, fmt.Errorf("compare %d did not hold: what stands in else was done, and nothing else", r.Failed))
 	}
 	return nil
 }
