@@ -88,13 +88,20 @@ func (t *teller) absentFor(node string, at, while int64) absence {
 // node was there after a time: its own start, or a connection of a boot that was not
 // known before. -1: there is none.
 func (t *teller) returned(node string, at int64) int {
-	known := t.bootAt(node, at)
-	return t.find(at-witnessBefore, unbound, func(e *event) bool {
-		if e.Kind == recorder.Started {
-			return e.node == node && (int64(t.processes[e.process].boot) > known || e.B == 1 && e.at >= at)
+	known, from := t.bootAt(node, at), at-witnessBefore
+	low, _ := t.index.positions(from, unbound)
+	candidates := t.index.boots[node]
+	first, _ := slices.BinarySearch(candidates, low)
+	for _, i := range candidates[first:] {
+		e := &t.events[i]
+		switch {
+		case e.at < from:
+		case e.Kind == recorder.Started && (int64(t.processes[e.process].boot) > known || e.B == 1 && e.at >= at),
+			e.Kind != recorder.Started && known != 0 && e.A > known:
+			return i
 		}
-		return e.peer == node && known != 0 && e.A > known
-	}, recorder.Started, recorder.Connected, recorder.Accepted)
+	}
+	return -1
 }
 
 // bootAt returns the latest boot of a node that others were connected with up to a time;

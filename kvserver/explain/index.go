@@ -13,15 +13,36 @@ type index struct {
 	latest   []int64 // of the events up to a position
 	earliest []int64 // of the events from a position on
 	byKind   map[recorder.Kind][]int
+	// boots are the events that can show first that a node has begun anew: its own starts, and
+	// where an observer is connected with another boot of it than before. Connections with the same
+	// boot may be many.
+	boots map[string][]int
+}
+
+// sight is a node as a process of another one sees it.
+type sight struct {
+	observer int
+	node     string
 }
 
 func newIndex(events []event) index {
-	x := index{latest: make([]int64, len(events)), earliest: make([]int64, len(events)), byKind: map[recorder.Kind][]int{}}
+	x := index{latest: make([]int64, len(events)), earliest: make([]int64, len(events)), byKind: map[recorder.Kind][]int{}, boots: map[string][]int{}}
 	latest, earliest := -unbound, unbound
+	seen := map[sight]int64{}
 	for i := range events {
 		latest = max(latest, events[i].at)
 		x.latest[i] = latest
 		x.byKind[events[i].Kind] = append(x.byKind[events[i].Kind], i)
+		switch e := &events[i]; e.Kind {
+		case recorder.Started:
+			x.boots[e.node] = append(x.boots[e.node], i)
+		case recorder.Connected, recorder.Accepted:
+			of := sight{e.process, e.peer}
+			if boot, known := seen[of]; !known || boot != e.A {
+				x.boots[e.peer] = append(x.boots[e.peer], i)
+			}
+			seen[of] = e.A
+		}
 	}
 	for i := len(events) - 1; i >= 0; i-- {
 		earliest = min(earliest, events[i].at)
